@@ -1,0 +1,47 @@
+"""Make trained PyTorch models smaller and faster by measurement.
+
+search      search(model, data) → Search: builds and measures candidates of a joint space
+resume      goes on with a search after a crash, a stop or a kernel restart
+load        loads what a strategy exported, where neither model nor search is known
+Search      a running or finished search: front, trials, best, pick, panel
+Strategy    one candidate with its verbs: export, predict, recipe
+SearchSpace the joint space (see `search_spaces`)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoopt.errors import AutooptError
+    from autoopt.handle.handle import Search
+    from autoopt.handle.start import resume, search
+    from autoopt.handle.strategy import Strategy
+    from autoopt.loading import load
+    from search_spaces import SearchSpace
+
+_HOMES = {
+    "AutooptError": "autoopt.errors",
+    "Search": "autoopt.handle.handle",
+    "SearchSpace": "search_spaces",
+    "Strategy": "autoopt.handle.strategy",
+    "load": "autoopt.loading",
+    "resume": "autoopt.handle.start",
+    "search": "autoopt.handle.start",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the import itself costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
+
+
+__version__ = "0.1.0"
+__all__ = ["AutooptError", "Search", "SearchSpace", "Strategy", "load", "resume", "search"]

@@ -1,0 +1,369 @@
+"""The search itself: candidate after candidate until the budget ends."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from autoopt.cache import Cache, cache_key
+from autoopt.controller import baselines
+from autoopt.controller.job import STUDY, Job
+from autoopt.controller.policy import Policy
+from autoopt.controller.study import Study, default_sampler
+from autoopt.errors import SearchError
+from autoopt.executors import Executor
+from autoopt.history import History
+from autoopt.log import Log
+from autoopt.outcome import Done, Outcome, Stage
+from autoopt.recipe import Recipe
+from autoopt.record import Failure, Record, Role
+from autoopt.settings import Budget
+
+logger = logging.getLogger("autoopt.controller")
+
+POLL_SECONDS = 0.1
+STAGES: tuple[Stage, ...] = ("network", "artifact", "deployment")
+PATIENCE = 20.0
+"""Times as long as the original that measuring a candidate may take, but at least `..._SECONDS`."""
+
+PATIENCE_SECONDS = 120.0
+RESERVE_SHARE = 0.03
+"""Share of a budget in seconds that is kept for the memory of the front's members."""
+
+
+_PRIVATE = ("cache", "storage", "notes", "limits")
+"""Settings that do not decide about which networks a search trains."""
+
+
+class _Ended(Exception):  # noqa: N818 - the regular way out, no error
+    """The search ends now; the message is the reason."""
+
+
+@dataclass
+class SearchController:
+    """Asks for recipes, has their stages run, and writes down what became of them.
+
+    Attributes
+    ----------
+    job
+        What was asked for.
+    executor
+        Where stages run.
+    log
+        The truth; everything that the controller knows it has read from there.
+    """
+
+    job: Job
+    executor: Executor
+    log: Log
+    history: History = field(default_factory=History)
+    _paused: bool = False
+    _stop: str = ""
+    _command: int = 0
+
+    def run(self) -> str:
+        """Search until the end and return the reason for it."""
+        reason = "every point of the space that can run here was measured"
+        try:
+            self._open()
+            for recipe, role in self._candidates():
+                self._evaluate(recipe, role)
+        except _Ended as end:
+            reason = str(end)
+        if not self._stop:
+            with contextlib.suppress(_Ended):
+                self._measure_memory()
+            self._remember()
+        self._append("finished", {"reason": reason, "work": self.history.work_seconds})
+        return reason
+
+    def _open(self) -> None:
+        """Read what is there, write the opening, and prepare sampler and policy."""
+        self._sync()
+        resumed = bool(self.history.runs)
+        settings = self.job.settings
+        # Commands to an earlier run are not for this one; a stop may come while this one starts.
+        earlier = [e.id for e in self.log.read(kind="command") if e.time < self.job.launched]
+        self._command = max(earlier, default=0)
+        cut_off = sorted(set(self.history.started) - set(self.history.raw))
+        self._append(
+            "opened",
+            {
+                "settings": settings.to_dict(),
+                "launched": self.job.launched,
+                "pid": os.getpid(),
+                "resumed": resumed,
+                "study": self.job.study,
+            },
+        )
+        for number in cut_off:
+            # An earlier controller was killed over it; it may be tried again.
+            self._append("abandoned", {"number": number})
+        self._study = self._open_study()
+        if not self.history.refusals:
+            self._survey()
+        self._policy = Policy(
+            settings.space,
+            self._study,
+            self._refused,
+            settings.threads,
+            settings.request_size,
+            self._paid(),
+            self._trains(),
+            Random(settings.seed + len(self.history.raw)),
+        )
+
+    def _open_study(self) -> Study:
+        """Return the Optuna study with all that the log says."""
+        settings = self.job.settings
+        study = Study(
+            settings.space,
+            settings.axes,
+            sampler=default_sampler(settings.seed + len(self.history.raw)),
+            storage=settings.storage or f"sqlite:///{self.job.folder.resolve() / STUDY}",
+            name=self.job.study,
+        )
+        study.rebuild(self.history.records, self.history.constraints)
+        return study
+
+    def _trains(self) -> bool:
+        """Say whether new networks may be trained: not if the same search came to its end before.
+
+        Its networks are in the cache then, and this one measures them again.
+        """
+        settings = self.job.settings
+        earlier = Cache(Path(settings.cache)).get("searches", self._same_search())
+        return not settings.stable or earlier is None or earlier.meta["study"] == self.job.study
+
+    def _survey(self) -> None:
+        """Ask beforehand what cannot run here, so that no trial is spent on it."""
+        outcome = self._wait("survey", baselines.original(), timeout=600.0)
+        if isinstance(outcome, Done):
+            self._append("refusals", {"refusals": list(outcome.refusals)})
+
+    def _paid(self) -> list[Recipe]:
+        """Return the networks of this task that an earlier search left in the cache."""
+        settings = self.job.settings
+        if not settings.stable:
+            return []
+        return [
+            Recipe.from_dict(entry.meta["recipe"])
+            for entry in Cache(Path(settings.cache)).entries("networks")
+            if entry.meta["task"] == settings.fingerprint
+        ]
+
+    def _same_search(self) -> str:
+        """Return the cache key of this search: two of one key ask for the very same."""
+        asked = self.job.settings.to_dict()
+        return cache_key({name: value for name, value in asked.items() if name not in _PRIVATE})
+
+    def _remember(self) -> None:
+        """Note that this search came to its end, so that the same one again trains nothing new."""
+        cache, key = Cache(Path(self.job.settings.cache)), self._same_search()
+        if self.job.settings.stable and cache.get("searches", key) is None:
+            with cache.write("searches", key) as (_, meta):
+                meta |= {"created": time.time(), "study": self.job.study}
+
+    def _refused(self, recipe: Recipe) -> bool:
+        """Say whether the survey found that this cannot run here."""
+        chosen = recipe.to_dict()
+        return any(
+            all(
+                chosen[slot].get(name) == value
+                for slot, wanted in refusal["when"].items()
+                for name, value in wanted.items()
+            )
+            for refusal in self.history.refusals
+        )
+
+    def _candidates(self) -> Iterator[tuple[Recipe, Role]]:
+        """Yield what is next: the original, the baselines, then what the policy chooses."""
+        space = self.job.settings.space
+        yield baselines.original(), "original"
+        if isinstance(self.history.raw[0].outcome, Failure):
+            failure = self.history.raw[0].outcome
+            raise SearchError(f"the original itself failed: {failure}\n{failure.log}")
+        for recipe in baselines.original_elsewhere(space, self._refused):
+            yield recipe, "baseline"
+        for recipe in baselines.uniform(space, self._refused, self.history.records):
+            if not self._hopeless(recipe):
+                yield recipe, "uniform"
+        while True:
+            left = self._seconds_left() - self._reserve()
+            following = self._policy.next(self.history, left)
+            if following is None:
+                if self._seconds_left() < float("inf"):
+                    raise _Ended("nothing that fits into the time left promises a gain")
+                return
+            yield following, "search"
+
+    def _hopeless(self, recipe: Recipe) -> bool:
+        """Say whether this network failed already, as it would in every other runtime."""
+        return any(
+            record.failure is not None
+            and record.failure.stage == "network"
+            and record.recipe.stage_id("network") == recipe.stage_id("network")
+            for record in self.history.raw.values()
+        )
+
+    def _next_number(self) -> int:
+        """Return a number that no candidate has had, not even one that was cut off."""
+        used = {*self.history.started, *(stage["number"] for stage in self.history.stages)}
+        return max(used, default=-1) + 1
+
+    def _evaluate(self, recipe: Recipe, role: Role) -> None:
+        """Run the stages of one candidate and write down its record."""
+        first = role == "original"
+        for record in self.history.raw.values():
+            # Without the original there is no search: a resume tries it again.
+            if record.recipe.id == recipe.id and not (first and record.failure):
+                return
+        self._check_end(first=first)
+        number = 0 if first else self._next_number()
+        self._append("started", {"number": number, "recipe": recipe.to_dict(), "role": role})
+        seconds: dict[str, float] = {}
+        cached: list[str] = []
+        artifact: str | None = None
+        outcome: Outcome | None = None
+        for stage in STAGES:
+            outcome = self._run_stage(stage, recipe, number)
+            if isinstance(outcome, Failure):
+                break
+            seconds[stage] = outcome.seconds
+            if outcome.built and outcome.built.cached:
+                cached.append(stage)
+            if stage == "artifact" and outcome.built:
+                artifact = outcome.built.key
+        result = outcome.measurement if isinstance(outcome, Done) else outcome
+        if result is None:
+            raise RuntimeError(f"the deployment stage of number {number} gave no measurement")
+        record = Record(number, recipe, role, result, seconds, tuple(cached), artifact)
+        self._append("record", record.to_dict())
+        self._study.tell(self.history.record(number), self.history.constraints)
+
+    def _run_stage(self, stage: Stage, recipe: Recipe, number: int) -> Outcome:
+        """Run one stage within its limit and the budget, and write down what it cost."""
+        limit = self._limit(stage)
+        start = time.perf_counter()
+        # The original is measured even if the budget is too short for it.
+        outcome = self._wait(stage, recipe, timeout=limit, bounded=number > 0, number=number)
+        following = dict(itertools.pairwise((*STAGES, ""))).get(stage)
+        payload: dict[str, Any] = {"number": number, "stage": stage, "next": following}
+        if isinstance(outcome, Done):
+            payload |= {"seconds": outcome.seconds, "cached": False}
+            if outcome.built:
+                payload |= asdict(outcome.built)
+        else:
+            payload |= {"seconds": time.perf_counter() - start, "cached": False, "failed": True}
+        self._append("stage", payload)
+        return outcome
+
+    def _limit(self, stage: Stage) -> float:
+        """Return the seconds that a stage may take: no more than the original's many times over."""
+        limit = self.job.settings.limits.seconds(stage)
+        original = self.history.raw.get(0)
+        if stage != "deployment" or original is None:
+            return limit
+        return min(limit, max(PATIENCE_SECONDS, PATIENCE * original.seconds.get(stage, limit)))
+
+    def _wait(
+        self,
+        stage: Stage,
+        recipe: Recipe,
+        *,
+        timeout: float,
+        bounded: bool = False,
+        number: int | None = None,
+    ) -> Outcome:
+        """Wait for a stage; follow commands meanwhile.
+
+        Where it is `bounded` it is cut off when the budget in seconds ends.
+
+        Raises
+        ------
+        _Ended
+            If the search was stopped or the budget ended; the candidate is written as abandoned.
+        """
+        pending = self.executor.start(stage, recipe, timeout=timeout)
+        while (outcome := pending.poll(POLL_SECONDS)) is None:
+            self._follow_commands()
+            # What is reserved is for the memory of the front, which has no number.
+            end = self._reserve() if number is not None else 0.0
+            if self._stop or (bounded and self._seconds_left() <= end):
+                pending.cancel()
+                if number is not None:
+                    self._append("abandoned", {"number": number})
+                raise _Ended(self._stop or "the budget in seconds is spent")
+        return outcome
+
+    def _check_end(self, *, first: bool) -> None:
+        """End the search when it was stopped or its budget is spent; wait while it is paused."""
+        self._follow_commands()
+        while self._paused and not self._stop:
+            time.sleep(POLL_SECONDS)
+            self._follow_commands()
+        if self._stop:
+            raise _Ended(self._stop)
+        if first:
+            return
+        trials = self._budget.trials
+        if trials is not None and len(self.history.raw) >= trials:
+            raise _Ended("the budget in trials is spent")
+        if self._seconds_left() <= self._reserve():
+            raise _Ended("the budget in seconds is spent")
+
+    @property
+    def _budget(self) -> Budget:
+        """The budget with what was added to it on the way."""
+        return (self.history.settings or self.job.settings).budget
+
+    def _seconds_left(self) -> float:
+        """Return what is left of the budget in seconds; waiting in a pause costs nothing."""
+        seconds = self._budget.seconds
+        return float("inf") if seconds is None else seconds - self.history.spent(now=time.time())
+
+    def _reserve(self) -> float:
+        """Return the seconds kept for what comes after the last candidate."""
+        return RESERVE_SHARE * (self._budget.seconds or 0.0)
+
+    def _measure_memory(self) -> None:
+        """Measure what serving the members of the front takes, as far as time allows."""
+        if "memory" in self.job.settings.objectives:
+            return
+        for record in self.history.front.members:
+            if record.number in self.history.memory or self._seconds_left() <= 1.0:
+                continue
+            outcome = self._wait("memory", record.recipe, timeout=60.0, bounded=True)
+            if isinstance(outcome, Done) and outcome.memory:
+                stat, cost = asdict(outcome.memory), {"seconds": outcome.seconds, "cached": False}
+                self._append("stage", {"number": record.number, "stage": "memory", **cost})
+                self._append("memory", {"number": record.number, "stat": stat})
+
+    def _follow_commands(self) -> None:
+        """Obey what the handles have written since the last look."""
+        self._sync()
+        for id_, command, payload in self.history.commands:
+            if id_ <= self._command:
+                continue
+            self._command = id_
+            match command:
+                case "pause" | "go_on":
+                    self._paused = command == "pause"
+                    self._append("paused", {"paused": self._paused})
+                case "stop":
+                    self._stop = str(payload.get("reason", "stopped on request"))
+
+    def _append(self, kind: Any, payload: Mapping[str, Any]) -> None:
+        self.log.append(kind, payload)
+        self._sync()
+
+    def _sync(self) -> None:
+        self.history.add(self.log.read(self.history.last_id))

@@ -1,0 +1,84 @@
+"""Everything autoopt raises on purpose.
+
+::
+
+    AutooptError
+    ├── DataError (ValueError)        the data cannot serve as a task
+    ├── ModelError (ValueError)       the model cannot serve as a task
+    ├── MetricError (ValueError)      the metric is unknown or gave no number
+    ├── UnknownNameError (KeyError)   no such technique, runtime, target, objective, executor
+    ├── RefusedError                  a candidate that cannot be built here, said beforehand
+    ├── DivergedError                 a candidate whose numbers are not finite
+    ├── ConstraintError (ValueError)  no strategy satisfies what was asked
+    ├── FolderError (ValueError)      a folder that is absent, foreign or of another search
+    ├── ArtifactError (ValueError)    an artefact that is damaged, foreign or not to be trusted
+    └── SearchError (RuntimeError)    a search that ended by an error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class AutooptError(Exception):
+    """Base of all errors that autoopt raises on purpose."""
+
+
+class DataError(AutooptError, ValueError):
+    """The data cannot serve as a task."""
+
+
+class ModelError(AutooptError, ValueError):
+    """The model cannot serve as a task."""
+
+
+class MetricError(AutooptError, ValueError):
+    """The metric is unknown or did not give a number."""
+
+
+class UnknownNameError(AutooptError, KeyError):
+    """A name that its table does not hold.
+
+    Parameters
+    ----------
+    kind
+        What was looked up, such as ``"runtime"``.
+    name
+        The name received.
+    known
+        The names that the table holds.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = tuple(sorted(known))
+        super().__init__(kind, name, self.known)
+
+    def __str__(self) -> str:
+        """Say what was asked for and what there is."""
+        return f"unknown {self.kind} {self.name!r}; known: {', '.join(self.known) or 'none'}"
+
+
+class RefusedError(AutooptError):
+    """A candidate that cannot be built here; its message is the reason."""
+
+
+class DivergedError(AutooptError):
+    """A candidate whose weights, loss or outputs are not finite."""
+
+
+class ConstraintError(AutooptError, ValueError):
+    """No strategy satisfies what was asked; the message names the nearest."""
+
+
+class FolderError(AutooptError, ValueError):
+    """A folder that is absent, foreign or belongs to another search."""
+
+
+class ArtifactError(AutooptError, ValueError):
+    """An artefact that is damaged, foreign or not to be trusted."""
+
+
+class SearchError(AutooptError, RuntimeError):
+    """A search that ended by an error; its message is the cause."""

@@ -1,0 +1,94 @@
+"""What an executor owes to the controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from autoopt.outcome import Outcome, Stage
+from autoopt.recipe import Recipe
+from search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from autoopt.evaluate import Evaluator
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """All that a worker needs to evaluate candidates of one search.
+
+    Attributes
+    ----------
+    payload
+        ``(task, techniques)`` as `autoopt.snapshot.dump` gave it: bytes in memory.
+    snapshot
+        Folder of the large tensors that belong to `payload`.
+    cache
+        Folder of the cache.
+    scope
+        See `autoopt.build.Bench.scope`.
+    target
+        Name of the target.
+    objectives
+        Names of the objectives.
+    space
+        The joint space, for what is asked beforehand.
+    reference
+        The original in eager float32.
+    measure_seconds
+        Time that a timing objective may take.
+    memory_limit
+        Bytes of private memory that a worker may take; 0 for no limit.
+    log
+        File that receives what workers print.
+    """
+
+    payload: bytes
+    snapshot: Path
+    cache: Path
+    scope: str
+    target: str
+    objectives: tuple[str, ...]
+    space: SearchSpace
+    reference: Recipe
+    measure_seconds: float
+    memory_limit: int
+    log: Path
+
+    def evaluator(self) -> Evaluator:
+        """Unpack the task and return what runs its stages in this process."""
+        from autoopt import snapshot
+        from autoopt.build import Bench
+        from autoopt.cache import Cache
+        from autoopt.evaluate import Evaluator
+        from autoopt.measure import MeasurePlan
+        from autoopt.targets import load_target
+
+        task, techniques = snapshot.load(self.payload, self.snapshot)
+        return Evaluator(
+            Bench(task, load_target(self.target), Cache(self.cache), techniques, self.scope),
+            MeasurePlan(self.objectives, self.measure_seconds, self.target),
+            self.space,
+            self.reference,
+        )
+
+
+class Pending(Protocol):
+    """A stage that was handed over."""
+
+    def poll(self, seconds: float) -> Outcome | None:
+        """Wait up to some seconds; return the outcome, or None while it runs."""
+
+    def cancel(self) -> None:
+        """End it now; its outcome is not asked for any more."""
+
+
+class Executor(Protocol):
+    """Runs stages one at a time."""
+
+    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+        """Hand a stage over; beyond `timeout` seconds it becomes a failure."""
+
+    def close(self) -> None:
+        """End the workers, whatever they do."""

@@ -1,0 +1,121 @@
+"""Stages in an isolated, long-lived process that is replaced when it dies or hangs."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import signal
+from pathlib import Path
+
+from pebble import ProcessExpired, ProcessPool
+
+from autoopt.errors import SearchError
+from autoopt.executors import worker
+from autoopt.executors.interface import Pending, WorkerSetup
+from autoopt.outcome import Outcome, Stage
+from autoopt.recipe import Recipe
+from autoopt.record import Failure
+
+LOG_TAIL = 8000
+"""Bytes of what a worker printed that are kept with a failure."""
+
+PREPARE_SECONDS = 600.0
+
+
+class _Running:
+    """A stage that runs in the worker."""
+
+    def __init__(
+        self, future: concurrent.futures.Future[Outcome], stage: Stage, limit: float, log: Path
+    ) -> None:
+        self._future = future
+        self._stage = stage
+        self._limit = limit
+        self._log = log
+        self._begin = log.stat().st_size if log.exists() else 0
+
+    def poll(self, seconds: float) -> Outcome | None:
+        """Wait up to some seconds; a worker that died or hung comes back as a failure."""
+        done, _ = concurrent.futures.wait([self._future], timeout=seconds)
+        if not done:
+            return None
+        error = self._future.exception()
+        if error is None:
+            return self._future.result()
+        if isinstance(error, TimeoutError):
+            return Failure(
+                self._stage,
+                "timed_out",
+                f"did not end within {self._limit:.0f} s and was killed",
+                self._printed(),
+            )
+        if isinstance(error, ProcessExpired):
+            return self._death(error)
+        if isinstance(error, SearchError):
+            raise error
+        # Such as sys.exit in a technique, or a worker that died before it could begin.
+        message = f"{type(error).__name__}: {error}"
+        return Failure(self._stage, "crashed", message, self._printed())
+
+    def cancel(self) -> None:
+        """Kill the worker if it runs this stage."""
+        self._future.cancel()
+
+    def _death(self, error: ProcessExpired) -> Failure:
+        code = int(error.exitcode)
+        name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        if code == -signal.SIGKILL:
+            return Failure(
+                self._stage,
+                "out_of_memory",
+                "the worker was killed (SIGKILL), which the kernel does when memory runs out",
+                self._printed(),
+            )
+        return Failure(self._stage, "crashed", f"the worker process died: {name}", self._printed())
+
+    def _printed(self) -> str:
+        """Return the end of what the worker printed since this stage began."""
+        if not self._log.exists():
+            return ""
+        with self._log.open("rb") as file:
+            file.seek(self._begin)
+            return file.read()[-LOG_TAIL:].decode(errors="replace")
+
+
+class ProcessExecutor:
+    """One worker process, so that nothing disturbs a measurement.
+
+    The pool, its time limits and the replacement of dead workers are pebble's.
+    """
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._log = setup.log
+        self._pool = self._new_pool()
+        # The worker takes seconds to start: it may begin while its owner still gets ready.
+        self._pool.schedule(worker.prepare, timeout=PREPARE_SECONDS)
+
+    def _new_pool(self) -> ProcessPool:
+        # Not forked: a runtime's threads do not survive a fork.
+        return ProcessPool(
+            max_workers=1,
+            initializer=worker.start,
+            initargs=(self._setup,),
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+        """Hand a stage to the worker."""
+        if not self._pool.active:
+            # Pebble gives a pool up when a worker dies between two jobs.
+            self.close()
+            self._pool = self._new_pool()
+        # A worker may be new, and the limit is the candidate's. What fails here fails again there.
+        self._pool.schedule(worker.prepare, timeout=PREPARE_SECONDS)
+        future = self._pool.schedule(worker.run, args=(stage, recipe), timeout=timeout)
+        return _Running(future, stage, timeout, self._log)
+
+    def close(self) -> None:
+        """End the worker, whatever it does."""
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble has none there
+        self._pool.join()

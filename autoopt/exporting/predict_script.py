@@ -1,0 +1,134 @@
+"""`predict.py`: the ten lines that run an export with numpy and its runtime alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autoopt.interfaces import Parallel
+from autoopt.runtimes.artifact import Manifest
+
+SAFE_LOADER = "safe_pt2.py"
+
+HEAD = '''"""Answers with {library} and numpy alone: python predict.py {files} [outputs.npy]"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+'''
+
+ONNXRUNTIME = """import onnxruntime
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = {threads}
+{unpack}session = onnxruntime.InferenceSession(Path(__file__).with_name({model!r}), options)
+"""
+# Lets the session unpack stored weights once, when it starts.
+UNPACK = 'options.add_session_config_entry("session.disable_quant_qdq", "1")\n'
+
+OPENVINO = """
+sys.modules["openvino_telemetry"] = None  # OpenVINO then sends none
+import openvino
+
+config = {config!r}
+model = openvino.Core().compile_model(Path(__file__).with_name({model!r}), "CPU", config)
+"""
+
+TORCH = """import torch
+from safe_pt2 import load_program
+
+torch.set_num_threads({threads})
+program = load_program(Path(__file__).with_name({model!r}))
+module = torch.inference_mode()({program})
+"""
+
+# Chunks of one size; the last is filled up by repeating its last sample.
+SPLIT = """
+inputs = [{inputs}]
+count = len(inputs[0])
+size = {size}
+full = [np.concatenate([a, a[-1:].repeat(-count % size, 0)]) for a in inputs]
+chunks = [[a[i : i + size] for a in full] for i in range(0, count, size)]
+"""
+
+THREADS = """
+
+def run(arrays):
+    return {call}
+
+
+with ThreadPoolExecutor({replicas}) as pool:
+    outputs = np.concatenate(list(pool.map(run, chunks)))[:count]
+"""
+
+# One thread starts all requests: OpenVINO's bindings do not like to be entered by several.
+ASYNC = """
+requests = [model.create_infer_request() for _ in range({replicas})]
+answers = []
+for start in range(0, len(chunks), len(requests)):
+    running = list(zip(requests, chunks[start:]))
+    for request, chunk in running:
+        request.start_async(chunk, share_inputs=False)
+    for request, _ in running:
+        request.wait()
+        answers.append(request.get_output_tensor(0).data.copy())
+outputs = np.concatenate(answers)[:count]
+"""
+
+SAVE = "np.save(sys.argv[{last}], outputs) if len(sys.argv) > {last} else print(outputs)\n"
+
+PARTS = {"onnxruntime": ONNXRUNTIME, "openvino": OPENVINO, "eager": TORCH, "compiled": TORCH}
+
+
+def predict_script(manifest: Manifest, parallel: Parallel) -> str:
+    """Return the text of `predict.py` for an artefact and a way to spread its requests.
+
+    A whole request in one replica takes ten lines; splitting it takes a few more.
+    """
+    runtime, count = manifest.runtime, len(manifest.inputs)
+    fixed = manifest.options["batch"]
+    # Names of inputs come from a person's network and stay out of the script's prose.
+    files = ["inputs.npy"] if count == 1 else [f"input_{i + 1}.npy" for i in range(count)]
+    given = [f"np.load(sys.argv[{i + 1}])" for i in range(count)]
+    head = HEAD.format(
+        library="torch" if PARTS[runtime] is TORCH else runtime, files=" ".join(files)
+    )
+    body, last = _setup(manifest, parallel), SAVE.format(last=count + 1)
+    if fixed is None and parallel.replicas == 1 and not parallel.batch:
+        return f"{head}{body}outputs = {_call(manifest, given)}\n{last}"
+    size = fixed or parallel.batch or f"-(-count // {parallel.replicas})"
+    split = SPLIT.format(inputs=", ".join(given), size=size)
+    if runtime == "openvino":
+        return head + body + split + ASYNC.format(replicas=parallel.replicas) + last
+    head = head.replace(
+        "import sys\n", "import sys\nfrom concurrent.futures import ThreadPoolExecutor\n"
+    )
+    call = _call(manifest, [f"arrays[{i}]" for i in range(count)])
+    return head + body + split + THREADS.format(call=call, replicas=parallel.replicas) + last
+
+
+def _setup(manifest: Manifest, parallel: Parallel) -> str:
+    """Return the lines that import the runtime and open the model."""
+    return PARTS[manifest.runtime].format(
+        model=manifest.model,
+        threads=max(1, parallel.threads // parallel.replicas),
+        unpack=UNPACK if manifest.realised.get("storage_only") else "",
+        config={
+            "INFERENCE_PRECISION_HINT": manifest.options.get("hint"),
+            "INFERENCE_NUM_THREADS": parallel.threads,
+            "NUM_STREAMS": parallel.replicas,
+        },
+        program="torch.compile(program)" if manifest.runtime == "compiled" else "program",
+    )
+
+
+def _call(manifest: Manifest, arrays: Iterable[str]) -> str:
+    """Return the expression that answers with one replica."""
+    if manifest.runtime == "onnxruntime":
+        names = [port.name for port in manifest.inputs]
+        feed = ", ".join(f"{name!r}: {array}" for name, array in zip(names, arrays, strict=True))
+        return f"session.run(None, {{{feed}}})[0]"
+    if manifest.runtime == "openvino":
+        return f"model([{', '.join(arrays)}])[0]"
+    tensors = ", ".join(f"torch.from_numpy({array})" for array in arrays)
+    return f"module({tensors}).numpy()"

@@ -1,0 +1,320 @@
+"""`Search`: what a person holds of a running or finished search."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.constraint import drop_constraint, parse_constraints
+from autoopt.controller.job import CONTROLLER_LOG, LOG
+from autoopt.disk import full_disk
+from autoopt.errors import ConstraintError, FolderError, SearchError
+from autoopt.front import Front
+from autoopt.handle.advice import speed_axis
+from autoopt.handle.status import Status, status_of
+from autoopt.handle.strategy import Strategy
+from autoopt.handle.surroundings import in_notebook
+from autoopt.history import History
+from autoopt.log import Log
+from autoopt.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoopt.controller import Launched
+    from autoopt.panel import Panel
+
+
+class Search:
+    """A running or finished search; `autoopt.search` and `autoopt.resume` give one.
+
+    Everything can be asked at any time and answers with what is known so far. It follows the
+    search's log and holds no state of its own.
+
+    Attributes
+    ----------
+    folder
+        Where the search lives.
+    """
+
+    def __init__(self, folder: Path, launched: Launched | None) -> None:
+        self.folder = folder
+        self._log = Log(folder / LOG)
+        self._launched = launched
+        self._history = History()
+        self._frozen = History()
+        self._lock = threading.RLock()
+        self._panel: Panel | None = None
+
+    # --- what is known -------------------------------------------------------------------------
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The feasible strategies that no other dominates, fastest first."""
+        from autoopt.handle.tables import records_table
+
+        front = self._known().front
+        return records_table(front.members, front.axes, full=False)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """All candidates with intervals, choices, seconds and failures."""
+        from autoopt.handle.tables import records_table
+
+        front = self._known().front
+        return records_table(front.records, front.axes, full=True)
+
+    @property
+    def status(self) -> Status:
+        """What the search is doing."""
+        alive = self.alive
+        launched = self._launched.launched if self._launched else None
+        return status_of(self._known(), alive=alive, now=time.time(), launched=launched)
+
+    @property
+    def settings(self) -> Settings:
+        """What was asked for.
+
+        Raises
+        ------
+        FolderError
+            If the search was never opened.
+        """
+        settings = self._known().settings
+        if settings is None:
+            raise FolderError(f"the search in {self.folder} was never opened: start it again")
+        return settings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was guessed about model and data, and what cannot run here, in sentences."""
+        history = self._known()
+        own = history.settings.notes if history.settings else ()
+        refusals = (
+            f"not here: {' with '.join(w['option'] for w in refusal['when'].values())} "
+            f"({refusal['reason']})"
+            for refusal in history.refusals
+        )
+        return (*own, *dict.fromkeys(refusals))
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """Every measured candidate, in order."""
+        history = self._known()
+        return tuple(Strategy(record, history) for record in history.records if record.measurement)
+
+    @property
+    def chosen(self) -> Strategy | None:
+        """The strategy that was last chosen in the panel or by `choose`, or None."""
+        choices = self._known().choices
+        return self.pick(choices[-1]) if choices else None
+
+    def best(
+        self,
+        objective: str | None = None,
+        *,
+        max_drop: float | None = None,
+        constraints: Mapping[str, float | str] | None = None,
+    ) -> Strategy:
+        """Return the best strategy within bounds: the fastest, unless another objective is named.
+
+        Parameters
+        ----------
+        objective
+            Name of an objective of this search; latency when absent.
+        max_drop
+            How much worse than the original the quality may be; the search's own when absent.
+        constraints
+            Further bounds, as in `autoopt.search`; those of the search hold too.
+
+        Raises
+        ------
+        ConstraintError
+            If nothing measured so far keeps the bounds; the nearest strategy is named.
+        """
+        history = self._known()
+        if history.settings is None:
+            raise ConstraintError("no strategy was measured yet: the search is about to start")
+        front = self._bounded(history, max_drop, constraints)
+        names = [axis.name for axis in front.axes]
+        if objective == "quality":
+            objective = names[0]
+        if objective is not None and objective not in names:
+            raise ConstraintError(
+                f"`objective` must be one of {', '.join(names)}, but got {objective!r}"
+            )
+        return Strategy(front.best(objective or speed_axis(front)), history)
+
+    def pick(self, number: int) -> Strategy:
+        """Return the strategy of a number.
+
+        Raises
+        ------
+        ConstraintError
+            If there is none of that number, or it failed; the failure is shown.
+        """
+        history = self._known()
+        found = {record.number: record for record in history.records}
+        if number not in found:
+            span = f"0 to {max(found)}" if found else "none yet"
+            raise ConstraintError(f"there is no candidate {number!r}; numbers known: {span}")
+        if (failure := found[number].failure) is not None:
+            raise ConstraintError(f"number {number} has no measurement: {failure}\n{failure.log}")
+        return Strategy(found[number], history)
+
+    # --- what can be said to it ----------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> Search:
+        """Wait for the end, showing progress; Ctrl-C stops the search and keeps everything.
+
+        Raises
+        ------
+        TimeoutError
+            If it has not ended within `timeout` seconds; it goes on.
+        SearchError
+            If it ended by an error.
+        """
+        from autoopt.handle.progress import follow
+
+        try:
+            follow(self, timeout=timeout)
+        except KeyboardInterrupt:
+            self.stop("stopped by Ctrl-C")
+            follow(self, timeout=None)
+        if self._launched is not None:
+            self._launched.join()
+        status = self.status
+        if status.state == "failed":
+            raise SearchError(self._last_words(status))
+        return self
+
+    def stop(self, reason: str = "stopped on request") -> None:
+        """Stop after cutting off the candidate under way; what was measured stays."""
+        self._command("stop", reason=reason)
+
+    def pause(self) -> None:
+        """Wait before the next candidate; a pause costs no budget."""
+        self._command("pause")
+
+    def go_on(self) -> None:
+        """Go on after a pause."""
+        self._command("go_on")
+
+    def extend(self, *, seconds: float | None = None, trials: int | None = None) -> None:
+        """Add to the budget of a running search.
+
+        Raises
+        ------
+        ValueError
+            If it has no budget of that kind, or the addition is not positive.
+        """
+        settings = self._known().settings
+        for name, more in (("seconds", seconds), ("trials", trials)):
+            bound = getattr(settings.budget, name) if settings else more
+            if more is not None and (bound is None or not more > 0):
+                raise ValueError(
+                    f"`{name}` must be positive and add to a budget in {name}, but got {more} for "
+                    f"a budget of {settings.budget if settings else 'unknown size'}"
+                )
+        self._command("extend", seconds=seconds, trials=trials)
+
+    def choose(self, number: int) -> Strategy:
+        """Choose a strategy, as the panel's button does, and return it."""
+        strategy = self.pick(number)
+        self._log.append("choice", {"number": number})
+        return strategy
+
+    def panel(self) -> Panel:
+        """Return the live panel; every call gives a view of the same one."""
+        from autoopt.handle.live import follow_in_panel
+
+        if self._panel is None:
+            self._panel = follow_in_panel(self)
+        return self._panel
+
+    # --- inside --------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether the controller still runs, started here or by another process."""
+        if self._launched is None:
+            history = self._known()
+            run = history.runs[-1] if history.runs else None
+            if run is None or "finished" in run:
+                return False
+            return _is_controller(int(run["pid"]))
+        return self._launched.alive
+
+    def _begin(self, block: bool | None) -> Search:
+        """Wait for the end where asked to, or show the panel and return."""
+        from autoopt.handle.live import show
+
+        waits = not in_notebook() if block is None else block
+        if waits:
+            return self.wait()
+        if in_notebook():
+            show(self)
+        return self
+
+    def _known(self) -> History:
+        """Return the history up to now, which later events leave as it is."""
+        with self._lock:
+            if self._history.add(self._log.read(self._history.last_id)):
+                self._frozen = self._history.snapshot()
+            return self._frozen
+
+    def _bounded(
+        self,
+        history: History,
+        max_drop: float | None,
+        constraints: Mapping[str, float | str] | None,
+    ) -> Front:
+        front = history.front
+        bounds = [*front.constraints, *parse_constraints(constraints, front.axes)]
+        if max_drop is not None and 0 in history.raw:
+            bound = drop_constraint(front.axes[0], history.raw[0], max_drop)
+            bounds += [bound] if bound else []
+        return replace(front, constraints=tuple(bounds))
+
+    def _command(self, command: str, **values: Any) -> None:
+        self._log.append("command", {"command": command, **values})
+
+    def _last_words(self, status: Status) -> str:
+        """Return why a search failed, with the end of what its controller printed."""
+        history = self._known()
+        finished = history.runs[-1].get("finished") if history.runs else None
+        if isinstance(finished, dict) and finished.get("error"):
+            return f"{finished['reason']}\n{finished['error']}"
+        if message := full_disk(self.folder):
+            return message
+        printed = self.folder / CONTROLLER_LOG
+        tail = printed.read_text(errors="replace")[-2000:] if printed.exists() else ""
+        return f"{status.message}; {printed} ends with:\n{tail}"
+
+    def __repr__(self) -> str:
+        """Show the status and the front."""
+        status = self.status
+        front = self.front
+        table = f"\n{front.to_string()}" if len(front) else ""
+        return f"<Search in {self.folder}: {status}>{table}"
+
+    def _repr_html_(self) -> str:
+        from autoopt.handle.rows import axis_rows, record_rows, status_message
+        from autoopt.panel.static import front_html
+
+        history = self._known()
+        return front_html(record_rows(history), axis_rows(history), status_message(self.status))
+
+
+def _is_controller(pid: int) -> bool:
+    """Say whether a process number is still that of a controller, and not of a successor."""
+    import psutil
+
+    try:
+        return "autoopt.controller" in psutil.Process(pid).cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False

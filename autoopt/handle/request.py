@@ -1,0 +1,146 @@
+"""What a person asks of a search, checked before anything is started."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.cache import default_cache_folder
+from autoopt.constraint import parse_constraints
+from autoopt.controller.job import LOG
+from autoopt.errors import FolderError, UnknownNameError
+from autoopt.log import Log
+from autoopt.measurement import Axis
+from search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from autoopt.task import Task
+
+
+def checked_bounds(
+    constraints: Mapping[str, float | str] | None, axes: Sequence[Axis]
+) -> dict[str, float | str]:
+    """Return constraints as plain values under the names of the axes.
+
+    Raises
+    ------
+    UnknownNameError
+        If an objective is not searched.
+    ConstraintError
+        If a bound cannot be read.
+    """
+    bounds = {
+        axes[0].name if name == "quality" else name: bound
+        for name, bound in (constraints or {}).items()
+    }
+    return {c.objective: f"{c.sense} {c.bound!r}" for c in parse_constraints(bounds, axes)}
+
+
+def search_axes(task: Task, objectives: Sequence[str]) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
+    """Return the axes and the names of the objectives, the quality first."""
+    from autoopt.objectives import OBJECTIVES as KNOWN
+    from autoopt.objectives import load_objective
+
+    if isinstance(objectives, str):
+        objectives = (objectives,)
+    quality = Axis(task.metric.name, task.metric.unit, task.metric.direction)
+    names = ["quality", *(n for n in objectives if n not in ("quality", quality.name))]
+    if len(set(names)) < len(names):
+        raise ValueError(f"every objective must be named once, but got {list(objectives)}")
+    axes = [quality]
+    for name in names[1:]:
+        if name not in KNOWN:
+            raise UnknownNameError("objective", name, [*KNOWN, quality.name])
+        objective = load_objective(name)
+        axes.append(Axis(objective.name, objective.unit, objective.direction))  # type: ignore[arg-type]  # the table's classes hold one of both
+    return tuple(axes), tuple(names)
+
+
+def checked_drop(max_drop: float | None) -> float | None:
+    """Return `max_drop` as a plain number.
+
+    Raises
+    ------
+    ValueError
+        If it is no number, negative or not finite.
+    """
+    if max_drop is None:
+        return None
+    try:
+        fits = 0 <= float(max_drop) < math.inf and not isinstance(max_drop, str)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            "`max_drop` must be a number of at least 0 (0.01 allows one point of accuracy), but "
+            f"got {max_drop!r}"
+        )
+    return float(max_drop)
+
+
+def with_own(space: SearchSpace, techniques: Mapping[str, type]) -> SearchSpace:
+    """Return the space with a person's own techniques on its menu."""
+    from autoopt.techniques import TECHNIQUES
+
+    for name, technique in techniques.items():
+        slot = str(getattr(technique, "slot", None))
+        settings = getattr(technique, "settings", {})
+        taken = [place for place, options in TECHNIQUES.items() if name in options]
+        if taken:
+            raise ValueError(
+                f"a technique of your own must have a new name, but {name!r} is already one of "
+                f"the slot {taken[0]!r}"
+            )
+        if slot not in space.slots:
+            raise ValueError(
+                f"a technique of your own must say its `slot`, one of {', '.join(space.slots)}; "
+                f"{name!r} has {slot!r}"
+            )
+        if name not in space.slots[slot]:
+            space = space.extend(**{slot: {name: settings}})
+    return space
+
+
+def check_target(target: str) -> None:
+    """Raise UnknownNameError unless there is a target of this name."""
+    from autoopt.targets import load_target
+
+    load_target(target)
+
+
+def cache_folder(cache: str | Path | None) -> Path:
+    """Return the folder of the cache, absolute: controllers work elsewhere."""
+    return (default_cache_folder() if cache is None else Path(cache)).absolute()
+
+
+def new_folder(folder: str | Path | None) -> Path:
+    """Return the folder of a new search, which must not hold another.
+
+    Raises
+    ------
+    FolderError
+        If it does, or is a file.
+    """
+    if folder is None:
+        name = time.strftime("%Y%m%d-%H%M%S")
+        folder = Path("autoopt-searches") / name
+        if folder.exists():
+            folder = folder.with_name(f"{name}-{os.getpid()}-{time.time_ns() % 1000}")
+    where = Path(folder)
+    if where.is_file():
+        raise FolderError(f"a search needs a folder, but {where} is a file")
+    if (where / LOG).exists() and Log(where / LOG).read(kind="opened"):
+        raise FolderError(
+            f"{where} holds a search already: go on with it by autoopt.resume({str(where)!r}, "
+            "model, data), or name another folder"
+        )
+    return where
+
+
+def is_plain(value: Any) -> bool:
+    """Say whether a value can stand in the log."""
+    return isinstance(value, str | int | float | bool | None)

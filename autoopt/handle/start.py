@@ -1,0 +1,276 @@
+"""`search` and `resume`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.controller.job import LOG
+from autoopt.disk import full_disk
+from autoopt.errors import FolderError, SearchError
+from autoopt.handle.handle import Search
+from autoopt.handle.request import (
+    cache_folder,
+    check_target,
+    checked_bounds,
+    checked_drop,
+    is_plain,
+    new_folder,
+    search_axes,
+    with_own,
+)
+from autoopt.log import Log
+from autoopt.settings import Budget, Limits, Settings
+from search_spaces import SearchSpace, preset
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autoopt.task import Task
+
+OBJECTIVES = ("quality", "latency", "size")
+
+
+def search(
+    model: nn.Module,
+    data: Any,
+    *,
+    budget: float | str | timedelta | Budget = "10 min",
+    space: str | SearchSpace = "balanced",
+    objectives: Sequence[str] = OBJECTIVES,
+    max_drop: float | None = None,
+    constraints: Mapping[str, float | str] | None = None,
+    metric: str | Callable[..., float] | None = None,
+    loss: str | Callable[..., Any] | None = None,
+    request_size: int | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    cache: str | Path | None = None,
+    storage: str | None = None,
+    techniques: Mapping[str, type] | None = None,
+    limits: Limits | None = None,
+    data_id: str | None = None,
+    target: str = "cpu",
+    block: bool | None = None,
+) -> Search:
+    """Search for smaller and faster versions of a trained model.
+
+    Every candidate is really built and measured in the runtime that would serve it. Neither the
+    model nor the data is changed.
+
+    Parameters
+    ----------
+    model
+        A trained ``torch.nn.Module``.
+    data
+        ``(train, valid)`` or ``(train, valid, test)``; one ``DataLoader`` or ``Dataset``; or
+        ``(X, y)`` as numpy, torch or pandas. The search selects on the validation part; the test
+        part is never seen by it and gives the figure reported beside.
+    budget
+        Seconds (``300``), a duration (``"5 min"``), or a number of trials (``"60 trials"``).
+    space
+        ``"quick"``, ``"balanced"``, ``"thorough"``, or a `SearchSpace`.
+    objectives
+        Out of ``"quality"`` (or the metric's name), ``"latency"``, ``"throughput"``, ``"size"``
+        and ``"memory"``; quality is always among them.
+    max_drop
+        How much worse than the original the quality may be: 0.01 is one point of accuracy.
+    constraints
+        Bounds on objectives: ``{"latency": 8, "size": "<= 20 MB"}``.
+    metric
+        Name of a scikit-learn scorer, or ``(outputs, targets) -> float``; guessed when absent.
+    loss
+        Name, or ``(outputs, targets) -> tensor``; guessed when absent.
+    request_size
+        Samples of one request; the data's batch size when absent.
+    threads
+        Threads of every candidate, except where threads are searched.
+    seed
+        Of splits, training and proposals.
+    folder
+        Where the search lives; made. ``autoopt-searches/<time>`` when absent.
+    cache
+        Where networks and artefacts are kept for later searches too; ``AUTOOPT_CACHE`` or the
+        user's cache folder when absent.
+    storage
+        URL of an Optuna storage; SQLite in the search's folder when absent.
+    techniques
+        Your own: name to a frozen dataclass with ``slot``, ``settings`` (name to dimension),
+        ``refuse`` and ``apply``.
+    limits
+        Time and memory that one candidate may take.
+    data_id
+        Identity of data that has none of its own (iterable, augmented on the fly).
+    target
+        Where candidates are measured.
+    block
+        Whether to wait for the end; by default only outside a notebook.
+
+    Returns
+    -------
+    Search
+        The handle: front, trials, best, pick, panel. In a notebook it returns at once. The search
+        ends with this process, and when nothing holds the handle any more; what was measured
+        stays in the folder.
+
+    Raises
+    ------
+    DataError, ModelError, MetricError
+        If model, data or metric cannot serve; nothing was started then.
+    FolderError
+        If the folder holds a search already.
+    """
+    launched = time.time()
+    wanted, own = Budget.parse(budget), dict(techniques or {})
+    where = new_folder(folder)
+    check_target(target)
+    options: dict[str, Any] = {
+        "metric": metric,
+        "loss": loss,
+        "request_size": request_size,
+        "threads": threads,
+        "seed": seed,
+        "data_id": data_id,
+    }
+    task = _make_task(model, data, options)
+    axes, names = search_axes(task, objectives)
+    settings = Settings(
+        fingerprint=task.fingerprint,
+        stable=task.stable,
+        space=with_own(preset(space) if isinstance(space, str) else space, own),
+        axes=axes,
+        objectives=names,
+        budget=wanted,
+        constraints=checked_bounds(constraints, axes),
+        max_drop=checked_drop(max_drop),
+        request_size=task.request_size,
+        threads=task.threads,
+        seed=seed,
+        target=target,
+        cache=str(cache_folder(cache)),
+        storage=storage,
+        limits=limits or Limits(),
+        notes=task.notes,
+        task_options={key: value for key, value in options.items() if is_plain(value)},
+        own_techniques=tuple(sorted(own)),
+    )
+    return _start(where, settings, task, own, study="", launched=launched, block=block)
+
+
+def resume(
+    folder: str | Path,
+    model: nn.Module,
+    data: Any,
+    *,
+    budget: float | str | timedelta | Budget | None = None,
+    metric: str | Callable[..., float] | None = None,
+    loss: str | Callable[..., Any] | None = None,
+    techniques: Mapping[str, type] | None = None,
+    block: bool | None = None,
+) -> Search:
+    """Go on with a search where it stopped, after a crash, a stop or a kernel restart.
+
+    A search that still runs is only attached to.
+
+    Parameters
+    ----------
+    folder
+        The search's folder.
+    model, data
+        The same as before; others are refused.
+    budget
+        What may be spent from now on; when absent, what is left of the first budget.
+    metric, loss, techniques
+        Again, where they were your own functions or classes.
+    block
+        Whether to wait for the end; by default only outside a notebook.
+
+    Raises
+    ------
+    FolderError
+        If there is no search, or it belongs to another model or data.
+    """
+    launched = time.time()
+    where = Path(folder)
+    attached = Search(where, None)
+    if attached.alive and attached.status.state != "stopping":
+        return attached._begin(block)
+    settings = attached.settings
+    options = {
+        **settings.task_options,
+        "request_size": settings.request_size,
+        "threads": settings.threads,
+    }
+    options |= {k: v for k, v in {"metric": metric, "loss": loss}.items() if v is not None}
+    task = _make_task(model, data, options)
+    if task.fingerprint != settings.fingerprint:
+        raise FolderError(
+            f"the search in {where} must go on with its own model and data (fingerprint "
+            f"{settings.fingerprint[:12]}), but got others (fingerprint {task.fingerprint[:12]}). "
+            "Hand over the same model, data, metric and loss, or start a new search elsewhere."
+        )
+    missing = sorted(set(settings.own_techniques) - set(techniques or {}))
+    if missing:
+        raise FolderError(
+            f"the search in {where} uses techniques of your own, which must be handed over again: "
+            f"techniques={{{', '.join(f'{name!r}: ...' for name in missing)}}}"
+        )
+    settings = replace(settings, budget=_renewed(attached, budget))
+    study = str(attached._known().runs[0]["study"])
+    return _start(
+        where, settings, task, techniques or {}, study=study, launched=launched, block=block
+    )
+
+
+def _renewed(search: Search, budget: float | str | timedelta | Budget | None) -> Budget:
+    """Return the whole budget of a resumed search: what was spent, and what may be from now."""
+    if budget is None:
+        return search.settings.budget
+    more, spent, done = Budget.parse(budget), search.status.seconds_elapsed, search.status.trials
+    return Budget(
+        seconds=None if more.seconds is None else spent + more.seconds,
+        trials=None if more.trials is None else done + more.trials,
+    )
+
+
+def _start(
+    folder: Path,
+    settings: Settings,
+    task: Task,
+    techniques: Mapping[str, type],
+    *,
+    study: str,
+    launched: float,
+    block: bool | None,
+) -> Search:
+    """Pack model and data, start the controller, and follow it."""
+    from autoopt import snapshot
+    from autoopt.controller import Job, launch
+
+    # One of its own for each run: an earlier controller, about to end, removes its own.
+    packed = folder.absolute() / f"snapshot-{uuid.uuid4().hex[:8]}"
+    try:
+        packed.mkdir(parents=True)
+        payload = snapshot.dump((task, dict(techniques)), packed)
+        Log(folder / LOG, create=True)
+        # Searches in folders of one name may share a storage, and a cache.
+        study = study or f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
+        job = Job(folder, settings, payload, packed, launched, study=study)
+        controller = launch(job)
+    except (OSError, FolderError) as error:
+        if message := full_disk(folder, error):
+            raise SearchError(message) from error
+        raise
+    return Search(folder, controller)._begin(block)
+
+
+def _make_task(model: Any, data: Any, options: Mapping[str, Any]) -> Task:
+    from autoopt.task import make_task
+
+    return make_task(model, data, **options)

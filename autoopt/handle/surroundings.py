@@ -1,0 +1,12 @@
+"""Where the code runs."""
+
+from __future__ import annotations
+
+import sys
+
+
+def in_notebook() -> bool:
+    """Say whether this is a Jupyter kernel, without importing anything for it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")

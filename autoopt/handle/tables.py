@@ -1,0 +1,58 @@
+"""Records as DataFrames, units in the names of the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from autoopt.measurement import Axis
+from autoopt.record import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def records_table(records: Sequence[Record], axes: Sequence[Axis], *, full: bool) -> pd.DataFrame:
+    """Return one row a record, indexed by number.
+
+    Parameters
+    ----------
+    records
+        In the order of the rows.
+    axes
+        Objectives, which give the columns and their units.
+    full
+        Whether intervals, slots, seconds and failures have columns too.
+    """
+    import pandas as pd
+
+    rows = [_row(record, axes, full=full) for record in records]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = pd.DataFrame(rows, columns=columns or ["number", "strategy"])
+    return table.set_index("number")
+
+
+def _row(record: Record, axes: Sequence[Axis], *, full: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"number": record.number, "strategy": record.recipe.summary}
+    if full:
+        row["role"] = record.role
+    for axis in axes:
+        stat = record.stat(axis.name)
+        row[axis.column] = stat.value if stat else None
+        if full:
+            row[f"{axis.column}_low"] = stat.low if stat else None
+            row[f"{axis.column}_high"] = stat.high if stat else None
+    measured = record.measurement
+    row["speedup"] = measured.speedup.value if measured and measured.speedup else None
+    row[f"test_{axes[0].column}"] = measured.test.value if measured and measured.test else None
+    memory = record.stat("memory")
+    if "memory" not in {axis.name for axis in axes}:
+        row["memory_mb"] = memory.value if memory else None
+    if full:
+        row |= {slot: option for slot, option, _ in record.recipe.choices}
+        row |= {f"{stage}_s": record.seconds.get(stage) for stage in _STAGES}
+        row["failure"] = str(record.failure) if record.failure else None
+    return row
+
+
+_STAGES = ("network", "artifact", "deployment")

@@ -1,0 +1,215 @@
+"""The log folded into what is known: records, costs and state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+from autoopt.constraint import Constraint, drop_constraint, parse_constraints
+from autoopt.front import Front
+from autoopt.log import Event
+from autoopt.measurement import Measurement, Stat
+from autoopt.recipe import Recipe
+from autoopt.record import Failure, Record
+from autoopt.settings import Settings
+
+
+@dataclass
+class History:
+    """Everything that the events so far say; feed it with `add`.
+
+    Attributes
+    ----------
+    settings
+        Of the search; None before it was opened.
+    raw
+        Records as measured, by number, not yet corrected for the machine's drift.
+    stages
+        One entry a finished stage: number, stage, seconds, key, cached, trained, cost.
+    started
+        Number to recipe of every candidate that was begun.
+    refusals
+        What cannot run here, as ``{"when": {slot: {...}}, "reason": ...}``.
+    choices
+        Numbers that the person chose, oldest first.
+    """
+
+    settings: Settings | None = None
+    last_id: int = 0
+    raw: dict[int, Record] = field(default_factory=dict)
+    stages: list[Mapping[str, Any]] = field(default_factory=list)
+    started: dict[int, Recipe] = field(default_factory=dict)
+    current: Mapping[str, Any] | None = None
+    refusals: list[Mapping[str, Any]] = field(default_factory=list)
+    choices: list[int] = field(default_factory=list)
+    memory: dict[int, Stat] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    commands: list[tuple[int, str, Mapping[str, Any]]] = field(default_factory=list)
+
+    def add(self, events: Iterable[Event]) -> bool:
+        """Fold more events in; return whether there were any."""
+        before = self.last_id
+        for name in ("records", "front"):
+            self.__dict__.pop(name, None)
+        for event in events:
+            self._fold(event)
+            self.last_id = event.id
+            if self.runs and event.kind not in ("command", "choice"):
+                self.runs[-1]["last"] = event.time
+        return self.last_id != before
+
+    def snapshot(self) -> History:
+        """Return a copy that stays as it is."""
+        copied = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | list):
+                setattr(copied, name, copy.copy(value))
+        copied.runs = [dict(run) for run in self.runs]
+        return copied
+
+    def _fold(self, event: Event) -> None:
+        payload = event.payload
+        match event.kind:
+            case "opened":
+                # A resume opens with the same settings but for the budget.
+                self.settings = Settings.from_dict(payload["settings"])
+                self.refusals = list(payload.get("refusals", self.refusals))
+                self.runs.append(
+                    {**payload, "start": payload["launched"], "last": event.time, "id": event.id}
+                )
+                self.current = None
+            case "refusals":
+                self.refusals = list(payload["refusals"])
+            case "started":
+                self.started[payload["number"]] = Recipe.from_dict(payload["recipe"])
+                self.current = {**payload, "stage": "network"}
+            case "stage":
+                self.stages.append(payload)
+                if self.current and payload.get("next"):
+                    self.current = {**self.current, "stage": payload["next"]}
+            case "record":
+                self.raw[payload["number"]] = Record.from_dict(payload)
+                self.current = None
+            case "abandoned":
+                self.started.pop(payload["number"], None)
+                self.current = None
+            case "memory":
+                self.memory[payload["number"]] = Stat(**payload["stat"])
+            case "command":
+                self.commands.append((event.id, payload["command"], payload))
+                if payload["command"] == "extend" and self.settings is not None:
+                    budget = self.settings.budget.extended(payload["seconds"], payload["trials"])
+                    self.settings = replace(self.settings, budget=budget)
+            case "choice":
+                self.choices.append(payload["number"])
+            case "paused":
+                self._pause(event.time, payload["paused"])
+            case "finished" if self.runs:
+                self.runs[-1]["finished"] = payload
+                self.current = None
+
+    def _pause(self, time: float, paused: bool) -> None:
+        run = self.runs[-1]
+        since = run.pop("paused_since", None)
+        if since is not None:
+            run["waited"] = run.get("waited", 0.0) + time - since
+        if paused:
+            run["paused_since"] = time
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        """Records in order, timings corrected for the drift of the machine.
+
+        Each was timed beside the original; the median over the search of what the original took
+        stands for it, and each timing is scaled by how far the original was from that.
+        """
+        reference = self.reference_ms
+        return tuple(self._corrected(self.raw[number], reference) for number in sorted(self.raw))
+
+    def record(self, number: int) -> Record:
+        """Return one record, corrected as in `records`."""
+        return self._corrected(self.raw[number], self.reference_ms)
+
+    def spent(self, *, now: float) -> float:
+        """Return the wall-clock seconds of all runs, the last one up to `now` unless it ended.
+
+        Waiting in a pause does not count.
+        """
+        total = 0.0
+        for run in self.runs:
+            last = run is self.runs[-1] and "finished" not in run
+            end = now if last else run["last"]
+            total += run.get("paused_since", end) - run["start"] - run.get("waited", 0.0)
+        return total
+
+    @property
+    def reference_ms(self) -> float | None:
+        """Median milliseconds of the original in eager float32 over the whole search."""
+        times = [
+            record.outcome.reference_ms
+            for record in self.raw.values()
+            if isinstance(record.outcome, Measurement) and record.outcome.reference_ms
+        ]
+        return median(times) if times else None
+
+    def _corrected(self, record: Record, reference: float | None) -> Record:
+        measured = record.outcome
+        if isinstance(measured, Failure):
+            return record
+        stats = dict(measured.stats)
+        if record.number in self.memory:
+            stats["memory"] = self.memory[record.number]
+        if reference and measured.reference_ms:
+            factor = reference / measured.reference_ms
+            if "latency" in stats:
+                stats["latency"] = stats["latency"].scaled(factor)
+            if "throughput" in stats:
+                stats["throughput"] = stats["throughput"].scaled(1 / factor)
+        return replace(record, outcome=replace(measured, stats=stats))
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Bounds of the search; that of `max_drop` only once the original is measured."""
+        if self.settings is None:
+            return ()
+        bounds = list(parse_constraints(self.settings.constraints, self.settings.axes))
+        original = self.raw.get(0)
+        if self.settings.max_drop is not None and original is not None:
+            bound = drop_constraint(self.settings.axes[0], original, self.settings.max_drop)
+            bounds += [bound] if bound else []
+        return tuple(bounds)
+
+    @cached_property
+    def front(self) -> Front:
+        """The Pareto front of the records so far."""
+        axes = self.settings.axes if self.settings else ()
+        return Front(self.records, axes, self.constraints)
+
+    @property
+    def networks_trained(self) -> int:
+        """Networks whose weights were trained in this search and not found in the cache."""
+        return sum(
+            1
+            for stage in self.stages
+            if stage["stage"] == "network" and stage.get("trained") and not stage["cached"]
+        )
+
+    @property
+    def artifacts_built(self) -> int:
+        """Distinct artefacts that were built in this search and not found in the cache."""
+        return len(
+            {
+                stage["key"]
+                for stage in self.stages
+                if stage["stage"] == "artifact" and stage.get("key") and not stage["cached"]
+            }
+        )
+
+    @property
+    def work_seconds(self) -> float:
+        """Seconds of training, building and measuring."""
+        return float(sum(stage["seconds"] for stage in self.stages))

@@ -1,0 +1,218 @@
+"""What techniques, runtimes, targets and objectives owe to the rest, and the requests they share.
+
+Implementations live one a file in `techniques/`, `runtimes/`, `targets/` and `objectives/`; each
+folder's table names them (``name -> "module:Class"``), so that listing imports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from autoopt.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+    from autoopt.measurement import Stat
+    from autoopt.plan import Edit
+    from autoopt.task import Task
+
+    Array = npt.NDArray[np.generic]
+else:
+    Array = object
+
+
+def load_class(kind: str, package: str, table: Mapping[str, str], name: str) -> Any:
+    """Return the class that a table names, importing its module now.
+
+    Raises
+    ------
+    UnknownNameError
+        If the table does not hold `name`.
+    """
+    if name not in table:
+        raise UnknownNameError(kind, name, table)
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(f"{package}.{module}"), attribute)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A request for precision that each runtime realises with its own kernels.
+
+    Attributes
+    ----------
+    name
+        ``"float32"``, ``"bfloat16"``, ``"static"`` or ``"weight_only"``.
+    bits
+        Bits a weight takes: 32, 16, 8 or 4.
+    granularity
+        ``"per_tensor"`` or ``"per_channel"`` scales of the weights.
+    keep
+        Layers that stay in float: ``"none"`` or ``"first_last"``.
+    """
+
+    name: str = "float32"
+    bits: int = 32
+    granularity: str = "per_channel"
+    keep: str = "none"
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How a request is spread over the processor.
+
+    Attributes
+    ----------
+    threads
+        Threads of all replicas together.
+    replicas
+        Copies that answer parts of a request at the same time.
+    batch
+        Samples in one call of the runtime; 0 shares the whole request evenly among the replicas.
+    """
+
+    threads: int
+    replicas: int = 1
+    batch: int = 0
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        if self.threads < 1 or self.replicas < 1 or self.batch < 0:
+            raise ValueError(
+                "`threads >= 1`, `replicas >= 1` and `batch >= 0` must hold, but got "
+                f"(threads={self.threads}, replicas={self.replicas}, batch={self.batch})."
+            )
+
+
+@runtime_checkable
+class Technique(Protocol):
+    """A frozen dataclass of the network stage; its fields are the settings."""
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say beforehand why this cannot be done, or None."""
+
+    def apply(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return a changed copy of `model`, which itself stays as it was."""
+
+
+@runtime_checkable
+class StructuralTechnique(Protocol):
+    """A technique whose whole effect is a list of edits, so that a cache can replay it."""
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say beforehand why this cannot be done, or None."""
+
+    def edits(self, model: nn.Module, task: Task) -> tuple[Edit, ...]:
+        """Return the edits to replay on `model`, which itself stays as it was."""
+
+
+class Deployment(Protocol):
+    """A running artefact."""
+
+    def __call__(self, *inputs: Array) -> Array:
+        """Answer one request: arrays whose first axis is samples, in the order of the inputs."""
+
+    def close(self) -> None:
+        """Give threads and memory back."""
+
+
+class Runtime(Protocol):
+    """Builds files from a network and runs them."""
+
+    def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
+        """Say beforehand why this runtime cannot realise the request here, or None."""
+
+    def build(
+        self,
+        network: nn.Module,
+        request: Quantization,
+        task: Task,
+        folder: Path,
+        *,
+        exported: Any = None,
+    ) -> Mapping[str, Any]:
+        """Write the artefact's files into `folder` (which exists); return what was realised.
+
+        `exported` is the network traced before, to save doing it again.
+        """
+
+    def load(self, folder: Path, parallel: Parallel) -> Deployment:
+        """Start what `build` wrote; must not need torch unless the format does."""
+
+
+class Target(Protocol):
+    """A machine or device that candidates are measured on."""
+
+    name: str
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the machine can do: processor, cores, instruction sets, memory."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What an objective may look at when it measures one deployed candidate.
+
+    Attributes
+    ----------
+    deployment
+        The running candidate.
+    reference
+        The original in eager float32, running in the same process; None while it is itself
+        first loaded.
+    request
+        Arrays of one request (first axis: `request_size` samples of the validation part).
+    parallel
+        The candidate's parallel configuration.
+    size_bytes
+        Bytes of the artefact's model files.
+    open
+        Starts the same artefact under another parallel configuration.
+    memory
+        Measures the peak memory of a fresh process that serves the artefact.
+    score
+        Gives the task's metric of the deployment on a part, ``"validation"`` or ``"test"``.
+    seconds
+        Time that a timing objective may take.
+    """
+
+    deployment: Deployment
+    reference: Deployment | None
+    request: Sequence[Array]
+    parallel: Parallel
+    size_bytes: int
+    open: Callable[[Parallel], Deployment]
+    memory: Callable[[], Stat]
+    score: Callable[[str], Stat]
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One objective's figure with its raw samples.
+
+    `speedup` and `reference_ms` come from objectives that time against the reference.
+    """
+
+    stat: Stat
+    speedup: Stat | None = None
+    reference_ms: float | None = None
+    samples: Mapping[str, list[list[float]]] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """Something to minimise or maximise."""
+
+    name: str
+    unit: str
+    direction: str
+
+    def measure(self, probe: Probe) -> Reading:
+        """Measure one deployed candidate."""

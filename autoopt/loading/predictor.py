@@ -1,0 +1,225 @@
+"""Load an exported folder: numpy and the runtime of its artefact are all that is needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoopt.errors import ArtifactError
+from autoopt.interfaces import Parallel
+from autoopt.runtimes import RUNTIMES, load_runtime
+from autoopt.runtimes.artifact import Manifest, Port, read_manifest, verify_files
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from autoopt.interfaces import Array, Deployment
+
+PACKAGES = {"eager": "torch", "compiled": "torch"}
+
+
+class Predictor:
+    """An exported strategy, loaded: call it with arrays or tensors, it answers with an array.
+
+    Parameters
+    ----------
+    manifest
+        What the artefact says about itself.
+    deployment
+        The running artefact.
+    parallel
+        How requests are spread.
+    """
+
+    def __init__(self, manifest: Manifest, deployment: Deployment, parallel: Parallel) -> None:
+        self._manifest = manifest
+        self._deployment = deployment
+        self._parallel = parallel
+
+    def __call__(self, *arrays: Any, **named: Any) -> Array:
+        """Answer one request.
+
+        Parameters
+        ----------
+        *arrays, **named
+            One array or tensor an input, in order or by the names in `inputs`; the first axis is
+            samples.
+
+        Returns
+        -------
+        numpy.ndarray
+            The network's raw outputs, first axis samples.
+
+        Raises
+        ------
+        ValueError
+            If inputs are missing, unknown, or of a shape, type or range that the artefact does not
+            take.
+
+        Notes
+        -----
+        Any number of samples is answered, whatever the artefact was built for; other numbers may
+        take longer (`Manifest.options`).
+        """
+        values = self._in_order(arrays, named)
+        ports = self._manifest.inputs
+        ready = [_fit(value, port) for value, port in zip(values, ports, strict=True)]
+        lengths = {port.name: len(array) for array, port in zip(ready, ports, strict=True)}
+        if len(set(lengths.values())) != 1 or not len(ready[0]):
+            raise ValueError(
+                "all inputs must have the same number of samples, at least one, along their first "
+                f"axis, but got {lengths}."
+            )
+        return self._deployment(*ready)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """Names, element types and shapes of what goes in; None is the number of samples."""
+        return self._manifest.inputs
+
+    @property
+    def output(self) -> Port:
+        """Element type and shape of what comes out."""
+        return self._manifest.output
+
+    def close(self) -> None:
+        """Give threads and memory back."""
+        self._deployment.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{port.name}: {port.dtype}{_shape(port)}" for port in self.inputs)
+        spread = self._parallel
+        batch = f", batch {spread.batch}" if spread.batch else ""
+        return (
+            f"Predictor({inputs} -> {self.output.dtype}{_shape(self.output)}; "
+            f"{self._manifest.runtime}, {self._manifest.realised.get('precision', 'unknown')}; "
+            f"{spread.threads} threads, {spread.replicas} replicas{batch})"
+        )
+
+    def _in_order(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+        names = [port.name for port in self._manifest.inputs]
+        given = dict(zip(names, arrays, strict=False))
+        doubled = given.keys() & named.keys()
+        unknown = named.keys() - set(names)
+        values = {**given, **named}
+        if len(arrays) > len(names) or doubled or unknown or len(values) != len(names):
+            raise ValueError(
+                f"the inputs are {', '.join(names)}, each given once, in order or by name, but got "
+                f"{len(arrays)} in order and {sorted(named) or 'none'} by name."
+            )
+        return [values[name] for name in names]
+
+
+def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predictor:
+    """Load an exported strategy; nothing in the folder is unpickled or executed.
+
+    Parameters
+    ----------
+    folder
+        What `strategy.export` wrote.
+    trust_code
+        Let a `.pt2` file run what it holds (pickles, native code); only for files whose origin
+        you trust.
+
+    Returns
+    -------
+    Predictor
+        Call it with arrays; close it, or use it in a ``with`` block, when done.
+
+    Raises
+    ------
+    ArtifactError
+        If the folder is damaged, foreign or not to be trusted, or its runtime is not installed.
+    """
+    path = Path(folder)
+    return load_artifact(path, _parallel(path, read_manifest(path)), trust_code=trust_code)
+
+
+def load_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False) -> Predictor:
+    """Load what a runtime's `build` wrote, or an export, spreading requests as told.
+
+    Raises
+    ------
+    ArtifactError
+        As `load`.
+    """
+    manifest = read_manifest(folder)
+    if manifest.runtime not in RUNTIMES:
+        raise ArtifactError(
+            f"{str(folder)!r} asks for the runtime {manifest.runtime!r}; known: "
+            f"{', '.join(sorted(RUNTIMES))}. Install the autoopt that exported it."
+        )
+    verify_files(folder, manifest)
+    # Only programs of torch can hold code, so only its runtimes know the word.
+    options = {"trust_code": True} if trust_code and manifest.model.endswith(".pt2") else {}
+    try:
+        deployment = load_runtime(manifest.runtime).load(folder, parallel, **options)
+    except ModuleNotFoundError as error:
+        package = PACKAGES.get(manifest.runtime, manifest.runtime)
+        raise ArtifactError(
+            f"this artefact runs in {manifest.runtime!r}, but {error.name!r} is not installed; "
+            f"pip install {package}."
+        ) from error
+    return Predictor(manifest, deployment, parallel)
+
+
+def _parallel(path: Path, manifest: Manifest) -> Parallel:
+    default = {"threads": manifest.options.get("threads", 1)}
+    try:
+        return Parallel(**manifest.options.get("parallel", default))
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{str(path)!r} garbles how to spread requests ({error}).") from error
+
+
+def _fit(value: Any, port: Port) -> Array:
+    """Return an array or tensor as the contiguous array that an input takes."""
+    # Tensors are recognised by what they can do, so that torch need not be installed.
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"input {port.name!r} must be numbers, but got dtype {array.dtype}.")
+    if array.ndim != len(port.shape) or any(
+        expected is not None and size != expected
+        for size, expected in zip(array.shape, port.shape, strict=False)
+    ):
+        raise ValueError(
+            f"input {port.name!r} must be of shape {_shape(port)}, but got {array.shape}."
+        )
+    wanted = np.dtype(port.dtype)
+    if array.dtype.kind == "f" and wanted.kind in "iub":
+        raise ValueError(
+            f"input {port.name!r} takes {wanted}, but got {array.dtype}; convert it knowingly."
+        )
+    if array.dtype.kind != "f" and wanted.kind in "iub" and not np.can_cast(array.dtype, wanted):
+        _check_range(array, wanted, port)
+    return np.ascontiguousarray(array, dtype=wanted)
+
+
+def _check_range(array: Array, wanted: np.dtype[Any], port: Port) -> None:
+    """Refuse integers that would wrap around in a smaller type."""
+    low, high = (0, 1) if wanted.kind == "b" else (np.iinfo(wanted).min, np.iinfo(wanted).max)
+    if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
+        raise ValueError(
+            f"input {port.name!r} takes {wanted}, from {low} to {high}, but got values from "
+            f"{int(array.min())} to {int(array.max())}."
+        )
+
+
+def _shape(port: Port) -> str:
+    return "(" + ", ".join("N" if size is None else str(size) for size in port.shape) + ")"

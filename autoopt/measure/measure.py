@@ -1,0 +1,167 @@
+"""From an artefact's files to a `Measurement`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.errors import DivergedError, RefusedError
+from autoopt.interfaces import Deployment, Parallel, Probe, Reading
+from autoopt.measure.lock import device_lock
+from autoopt.measure.memory import serving_memory
+from autoopt.measurement import Measurement, Stat
+from autoopt.objectives import load_objective
+from autoopt.runtimes import load_runtime
+from autoopt.runtimes.artifact import artifact_size, read_artifact
+from autoopt.targets import load_target
+
+if TYPE_CHECKING:
+    from autoopt.task import Task
+
+
+LIBRARIES = ("torch", "openvino", "nncf", "onnxruntime", "onnx", "numpy")
+"""Libraries whose versions stand in every measurement."""
+
+
+@dataclass(frozen=True)
+class MeasurePlan:
+    """What to measure and how long.
+
+    Attributes
+    ----------
+    objectives
+        Names out of the table of objectives.
+    seconds
+        Time that each timing objective may take.
+    device
+        The lane that is held meanwhile.
+    """
+
+    objectives: tuple[str, ...]
+    seconds: float = 1.2
+    device: str = "cpu"
+
+
+def open_artifact(folder: Path, parallel: Parallel) -> Deployment:
+    """Start an artefact in the runtime it was built for."""
+    return load_runtime(read_artifact(folder)["runtime"]).load(folder, parallel)
+
+
+def measure_artifact(
+    task: Task,
+    folder: Path,
+    parallel: Parallel,
+    *,
+    plan: MeasurePlan,
+    reference: Callable[[], Deployment],
+) -> Measurement:
+    """Run an artefact as it will be served and measure every objective.
+
+    Parameters
+    ----------
+    task
+        Gives the parts, the metric and the request.
+    folder
+        The artefact.
+    parallel
+        How a request is spread.
+    plan
+        What to measure.
+    reference
+        Gives the original in eager float32, running in this process.
+
+    Raises
+    ------
+    RefusedError
+        If the configuration cannot run on this machine.
+    DivergedError
+        If an answer is not finite.
+    """
+    cores = os.cpu_count() or 1
+    if parallel.threads > cores or parallel.replicas > parallel.threads:
+        raise RefusedError(
+            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
+            f"replica and no more than this machine's {cores} cores"
+        )
+    request = [tensor.numpy() for tensor in task.example]
+    with closing(open_artifact(folder, parallel)) as deployment:
+        probe = Probe(
+            deployment=deployment,
+            reference=reference(),
+            request=request,
+            parallel=parallel,
+            size_bytes=artifact_size(folder),
+            open=lambda other: open_artifact(folder, other),
+            memory=lambda: serving_memory(folder, parallel, request),
+            score=lambda part: score(task, deployment, part),
+            seconds=plan.seconds,
+        )
+        with device_lock(plan.device):
+            environment = _environment(plan.device)
+            readings = {name: load_objective(name).measure(probe) for name in plan.objectives}
+        test = score(task, deployment, "test")
+    timed = next((reading for reading in readings.values() if reading.speedup), None)
+    return Measurement(
+        stats={
+            task.metric.name if name == "quality" else name: reading.stat
+            for name, reading in readings.items()
+        },
+        test=test,
+        speedup=timed.speedup if timed else None,
+        reference_ms=_reference(readings),
+        samples=timed.samples if timed else {},
+        realised=read_artifact(folder).get("realised", {}),
+        target=plan.device,
+        environment=environment,
+    )
+
+
+def score(task: Task, deployment: Deployment, part: str) -> Stat:
+    """Return the task's metric of what a deployment answers to one part.
+
+    Raises
+    ------
+    DivergedError
+        If an answer is not finite.
+    """
+    import numpy as np
+
+    data = getattr(task, part)
+    answers = [
+        deployment(*(tensor.numpy() for tensor in inputs))
+        for inputs, _ in data.batches(task.request_size)
+    ]
+    outputs = np.concatenate(answers)
+    if not np.isfinite(outputs).all():
+        bad = int((~np.isfinite(outputs)).any(axis=tuple(range(1, outputs.ndim))).sum())
+        raise DivergedError(
+            f"the artefact's answers must be finite, but {bad} of {len(outputs)} on the {part} "
+            "part are not"
+        )
+    return task.metric.stat(data.targets().numpy(), outputs)
+
+
+def _reference(readings: Mapping[str, Reading]) -> float | None:
+    """Return the reference's milliseconds during the first timing objective."""
+    times = [r.reference_ms for r in readings.values() if r.reference_ms is not None]
+    return times[0] if times else None
+
+
+def _environment(target: str) -> dict[str, Any]:
+    """Return what is needed to judge and to repeat a measurement: machine, versions, load."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    versions = {name: version(name) for name in LIBRARIES}
+    return {
+        **load_target(target).describe(),
+        **versions,
+        "python": platform.python_version(),
+        "load": load,
+        "time": time.time(),
+    }

@@ -1,0 +1,65 @@
+"""Peak memory of a process that serves an artefact and does nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from autoopt.interfaces import Array, Parallel
+from autoopt.measurement import Stat
+from autoopt.runtimes.artifact import read_artifact
+
+TIMEOUT_SECONDS = 120.0
+
+_PROGRAM = """
+import json, re, resource, sys
+from pathlib import Path
+import numpy as np
+from autoopt.interfaces import Parallel
+from autoopt.runtimes import load_runtime
+job = json.load(sys.stdin)
+inputs = [np.ones(shape, dtype) for shape, dtype in job["inputs"]]
+deployment = load_runtime(job["runtime"]).load(Path(job["folder"]), Parallel(**job["parallel"]))
+for _ in range(3):
+    deployment(*inputs)
+if sys.platform == "linux":
+    # Not ru_maxrss, which begins with what the parent had at the time of the fork.
+    kilobytes = re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]
+    print(int(kilobytes) * 1024)
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def serving_memory(folder: Path, parallel: Parallel, request: Sequence[Array]) -> Stat:
+    """Return the peak resident memory, in MB, of a new process that answers three requests.
+
+    Raises
+    ------
+    RuntimeError
+        If the serving process fails; its last words are shown.
+    subprocess.TimeoutExpired
+        If it takes longer than `TIMEOUT_SECONDS`.
+    """
+    job = {
+        "folder": str(folder.resolve()),
+        "runtime": read_artifact(folder)["runtime"],
+        "parallel": asdict(parallel),
+        "inputs": [(array.shape, str(array.dtype)) for array in request],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    if done.returncode:
+        raise RuntimeError(f"serving in a new process failed: {done.stderr[-500:]}")
+    return Stat.exact(float(done.stdout.splitlines()[-1]) / 1e6, "MB")

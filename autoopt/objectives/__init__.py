@@ -1,0 +1,34 @@
+"""What can be minimised or maximised: one file an objective, one line each in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import cast
+
+from autoopt.interfaces import Objective, load_class
+
+OBJECTIVES: Mapping[str, str] = MappingProxyType(
+    {
+        "quality": "quality:Quality",
+        "latency": "latency:Latency",
+        "throughput": "throughput:Throughput",
+        "size": "size:Size",
+        "memory": "memory:Memory",
+    }
+)
+"""Name to ``"module:Class"`` in this package."""
+
+
+def load_objective(name: str) -> Objective:
+    """Return the objective of a name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the known ones are listed.
+    """
+    return cast("Objective", load_class("objective", __name__, OBJECTIVES, name)())
+
+
+__all__ = ["OBJECTIVES", "load_objective"]

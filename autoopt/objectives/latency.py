@@ -1,0 +1,43 @@
+"""Time to answer one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoopt.interfaces import Probe, Reading
+from autoopt.measurement import Stat
+from autoopt.objectives.timing import time_pairs
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median time to answer one request of `request_size` samples, in milliseconds.
+
+    Whatever the candidate does inside with its batch setting, the request stays the same, so
+    that candidates are comparable.
+    """
+
+    name: str = "latency"
+    unit: str = "ms"
+    direction: str = "minimize"
+
+    def measure(self, probe: Probe) -> Reading:
+        """Time the request against the original in eager float32, in turn."""
+        import numpy as np
+
+        deployment, reference = probe.deployment, probe.reference or probe.deployment
+        paired = time_pairs(
+            lambda: deployment(*probe.request),
+            lambda: reference(*probe.request),
+            seconds=probe.seconds,
+        )
+        speedup = paired.ratio()
+        reference_ms = float(np.median([np.median(block) for block in paired.reference]))
+        stat = Stat(
+            reference_ms / speedup.value,
+            reference_ms / speedup.high,
+            reference_ms / speedup.low,
+            speedup.n,
+            self.unit,
+        )
+        return Reading(stat, speedup, reference_ms, paired.samples())

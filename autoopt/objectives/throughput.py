@@ -1,0 +1,42 @@
+"""Samples a second."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from autoopt.interfaces import Probe, Reading
+from autoopt.measurement import Stat
+from autoopt.objectives.timing import time_pairs
+
+REQUESTS = 8
+"""Requests handed over at once, so that every replica has work."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Samples a second when many requests wait at once (MLPerf's offline scenario)."""
+
+    name: str = "throughput"
+    unit: str = "1/s"
+    direction: str = "maximize"
+
+    def measure(self, probe: Probe) -> Reading:
+        """Answer several requests at once, beside the reference that answers one, in turn."""
+        import numpy as np
+
+        # Many requests in one call would be another batch size than the candidate's.
+        batch = probe.parallel.batch or len(probe.request[0])
+        many = [np.concatenate([array] * REQUESTS) for array in probe.request]
+        reference = probe.reference or probe.deployment
+        with closing(probe.open(replace(probe.parallel, batch=batch))) as deployment:
+            paired = time_pairs(
+                lambda: deployment(*many),
+                lambda: reference(*probe.request),
+                seconds=probe.seconds,
+            )
+        ratio = paired.ratio()
+        reference_ms = float(np.median([np.median(block) for block in paired.reference]))
+        scale = len(many[0]) / reference_ms * 1e3
+        stat = Stat(scale * ratio.value, scale * ratio.low, scale * ratio.high, ratio.n, self.unit)
+        return Reading(stat, None, reference_ms, paired.samples())

@@ -1,0 +1,57 @@
+// Elements and outlines. All text goes in by textContent: names are the person's own data.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+const SHAPES = {
+  search: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
+  baseline: "M-4-4h8v8h-8z",
+  uniform: "M0-5.6L5.6 0L0 5.6L-5.6 0z",
+  original: "M-5-5L5 5M5-5L-5 5",
+  recommended:
+    "M0-9L2.23-3.07L8.56-2.78L3.61 1.17L5.29 7.28L0 3.8L-5.29 7.28L-3.61 1.17L-8.56-2.78" +
+    "L-2.23-3.07z",
+};
+
+const KINDS = [
+  ["recommended", "recommended"],
+  ["original", "original"],
+  ["search", "search"],
+  ["uniform", "one technique"],
+  ["baseline", "other runtime"],
+];
+
+function html(tag, className = "", text = null, attributes = {}) {
+  return fill(document.createElement(tag), className, text, attributes);
+}
+
+function svg(tag, className = "", attributes = {}, text = null) {
+  return fill(document.createElementNS(SVG, tag), className, text, attributes);
+}
+
+function fill(node, className, text, attributes) {
+  if (className) node.setAttribute("class", className);
+  if (text !== null) node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function setText(node, text) {
+  // Writing the same text again would make screen readers repeat it and would end a selection.
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function kindOf(row) {
+  if (row.role === "original") return "original";
+  if (row.recommended) return "recommended";
+  return SHAPES[row.role] ? row.role : "search";
+}
+
+function kindWords(row) {
+  return KINDS.find(([kind]) => kind === kindOf(row))[1];
+}
+
+function shapeIcon(kind, className) {
+  const icon = svg("svg", `ao-icon ${className}`, { viewBox: "-10 -10 20 20", "aria-hidden": "true" });
+  icon.append(svg("path", `ao-shape ao-${kind}`, { d: SHAPES[kind] }));
+  return icon;
+}

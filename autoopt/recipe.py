@@ -1,0 +1,208 @@
+"""One point of the joint space in canonical form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_spaces import NEUTRAL, SLOTS, STAGES
+
+STRUCTURAL_SLOTS = ("student", "pruning")
+"""Slots that cut something out of the network, so that there is something to recover."""
+
+FORMAT = 1
+"""Version of the YAML that `Recipe.to_yaml` writes."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The option chosen in one slot, with its settings."""
+
+    option: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An ordered choice per slot.
+
+    Build it with `of`, which fills absent slots with the option that changes nothing and brings
+    equivalent points to one form; two recipes that mean the same are equal and share their `id`.
+
+    Attributes
+    ----------
+    choices
+        ``((slot, option, ((setting, value), ...)), ...)`` in the order of the slots.
+    """
+
+    choices: tuple[tuple[str, str, tuple[tuple[str, Any], ...]], ...]
+
+    @classmethod
+    def of(cls, point: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Recipe:
+        """Build from ``{slot: (option, settings)}``.
+
+        A recovery without anything cut out is dropped: there is nothing to recover, and to train
+        the original further is not compression.
+
+        Raises
+        ------
+        ValueError
+            If a slot is unknown, or a setting has the name that stands for the option itself.
+        """
+        unknown = sorted(set(point) - set(SLOTS))
+        if unknown:
+            raise ValueError(f"unknown slot {unknown[0]!r}; known: {', '.join(SLOTS)}")
+        for slot, (option, settings) in point.items():
+            if "option" in settings:
+                raise ValueError(
+                    f"a setting must not be named 'option', but {slot} {option!r} has one: "
+                    "rename it"
+                )
+        chosen = {slot: point.get(slot, (NEUTRAL[slot], {})) for slot in SLOTS}
+        if all(chosen[slot][0] == NEUTRAL[slot] for slot in STRUCTURAL_SLOTS):
+            chosen["recovery"] = (NEUTRAL["recovery"], {})
+        return cls(
+            tuple(
+                (slot, option, tuple((name, _plain(settings[name])) for name in sorted(settings)))
+                for slot, (option, settings) in chosen.items()
+            )
+        )
+
+    @cached_property
+    def picks(self) -> Mapping[str, Pick]:
+        """Slot to its choice."""
+        return {slot: Pick(option, dict(settings)) for slot, option, settings in self.choices}
+
+    def __getitem__(self, slot: str) -> Pick:
+        """Return the choice in one slot."""
+        return self.picks[slot]
+
+    def point(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return ``{slot: (option, settings)}``, as `of` takes it."""
+        return {slot: (option, dict(settings)) for slot, option, settings in self.choices}
+
+    def replaced(self, **slots: tuple[str, Mapping[str, Any]]) -> Recipe:
+        """Return this recipe with other choices in some slots."""
+        return Recipe.of({**self.point(), **slots})
+
+    def prefix(self, stage: str) -> tuple[tuple[str, str, tuple[tuple[str, Any], ...]], ...]:
+        """Return the choices up to and including one stage."""
+        slots: list[str] = []
+        for name, members in STAGES.items():
+            slots.extend(members)
+            if name == stage:
+                return tuple(choice for choice in self.choices if choice[0] in slots)
+        raise ValueError(f"unknown stage {stage!r}; known: {', '.join(STAGES)}")
+
+    def stage_id(self, stage: str) -> str:
+        """Return the hash of the choices up to and including one stage."""
+        text = json.dumps(self.prefix(stage), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def id(self) -> str:
+        """Hash of the whole recipe, the same in every process."""
+        return self.stage_id("deployment")
+
+    @property
+    def is_original(self) -> bool:
+        """Say whether the network stage changes nothing."""
+        return all(self[slot].option == NEUTRAL[slot] for slot in STAGES["network"])
+
+    @property
+    def summary(self) -> str:
+        """The recipe in a few words: ``width 0.5 · distill 6 epochs · static int8 · openvino``."""
+        words = [
+            _words(slot, option, dict(settings))
+            for slot, option, settings in self.choices
+            if option not in ("none", "default")
+        ]
+        return " · ".join(words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values: slot to option and settings."""
+        return {
+            slot: {"option": option, **dict(settings)} for slot, option, settings in self.choices
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Build from what `to_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            If a slot is unknown or holds no option.
+        """
+        point = {}
+        for slot, value in data.items():
+            if not isinstance(value, Mapping) or "option" not in value:
+                raise ValueError(
+                    f"every slot of a recipe must hold an `option`, but {slot!r} holds {value!r}"
+                )
+            settings = {name: item for name, item in value.items() if name != "option"}
+            point[slot] = (str(value["option"]), settings)
+        return cls.of(point)
+
+    def to_yaml(self) -> str:
+        """Return the recipe as commented, versioned YAML."""
+        body = yaml.safe_dump({"format": FORMAT, "recipe": self.to_dict()}, sort_keys=False)
+        # A line break in a setting would end the comment and become part of the recipe.
+        comment = "".join(c if c.isprintable() else " " for c in self.summary)
+        return f"# autoopt recipe: {comment}\n{body}"
+
+    @classmethod
+    def from_yaml(cls, source: str | Path) -> Recipe:
+        """Read what `to_yaml` wrote, from a path or from the text itself.
+
+        Raises
+        ------
+        ValueError
+            If it is no recipe or of a newer format.
+        """
+        text = source.read_text() if isinstance(source, Path) else source
+        data = yaml.safe_load(text)
+        if not isinstance(data, Mapping) or not isinstance(data.get("recipe"), Mapping):
+            raise ValueError("a recipe must be a mapping with `format` and `recipe`")
+        if data.get("format") != FORMAT:
+            raise ValueError(
+                f"recipe format {data.get('format')!r} cannot be read here; this version of "
+                f"autoopt reads format {FORMAT}: install a newer autoopt"
+            )
+        return cls.from_dict(data["recipe"])
+
+
+def _plain(value: Any) -> Any:
+    """Return a whole number as an integer: 4 and 4.0 mean the same, so they must hash the same."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
+    """Return one choice in a few words."""
+    name = option.replace("_", " ")
+    match slot, option:
+        case "quantization", "weight_only":
+            return f"weights int{settings.get('bits')}"
+        case "parallel", "tuned":
+            batch = settings.get("batch") or "whole"
+            threads, replicas = settings.get("threads"), settings.get("replicas")
+            return f"{threads} threads × {replicas} replicas, batch {batch}"
+        case "recovery", _ if "epochs" in settings:
+            return f"{name} {settings['epochs']} epochs"
+        case "quantization", "static_int8":
+            extras = [
+                str(value).replace("_", " ")
+                for key, value in settings.items()
+                if value not in ("per_channel", "none")
+            ]
+            return " ".join([name, *extras])
+    values = " ".join(f"{value:g}" if isinstance(value, float) else str(value)
+                      for value in settings.values())  # fmt: skip
+    return f"{name} {values}".strip()

@@ -1,0 +1,87 @@
+"""Does the artefact say what the network says? Checked for every build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoopt.errors import DivergedError, RefusedError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autoopt.interfaces import Array, Deployment
+    from autoopt.task import Task
+
+SAMPLES = 64
+# Beyond these an artefact is wrong, not merely rounded.
+FLOAT32_ERROR = 1e-2
+ROUNDED_ERROR = 1.0
+SAME_CLASS = 0.5
+
+
+def check_agreement(
+    network: nn.Module, deployment: Deployment, task: Task, *, exact: bool
+) -> dict[str, float]:
+    """Compare an artefact with its network on calibration samples.
+
+    Parameters
+    ----------
+    network
+        What the artefact was built from, in float32.
+    deployment
+        The artefact, loaded.
+    task
+        Gives the samples and says how the network is called.
+    exact
+        Whether the artefact computes in float32 with float32 weights.
+
+    Returns
+    -------
+    dict
+        ``relative_error`` (norm of the difference over norm of the network's outputs), ``samples``
+        and, for a classification, ``same_class`` (share of samples with the same winner).
+
+    Raises
+    ------
+    DivergedError
+        If the network or the artefact gives numbers that are not finite.
+    RefusedError
+        If the artefact is grossly wrong.
+    """
+    import torch
+
+    inputs = task.calibration.inputs(min(SAMPLES, len(task.calibration)))
+    with torch.no_grad():
+        expected = task.forward(network, inputs).float().numpy()
+    found = deployment(*(x.numpy() for x in inputs))
+    if not np.isfinite(expected).all():
+        raise DivergedError("the network's own outputs are not finite on calibration samples.")
+    return compare(expected, found, exact=exact, classes=task.kind == "classification")
+
+
+def compare(expected: Array, found: Array, *, exact: bool, classes: bool) -> dict[str, float]:
+    """Compare outputs, first axis samples; see `check_agreement`."""
+    if found.shape != expected.shape:
+        raise RefusedError(
+            f"the artefact gives outputs of shape {found.shape}, the network {expected.shape}."
+        )
+    if not np.isfinite(found).all():
+        raise DivergedError("the artefact's outputs are not finite where the network's are.")
+    norm = float(np.linalg.norm(expected)) or 1.0
+    error = float(np.linalg.norm(found.astype(np.float64) - expected.astype(np.float64))) / norm
+    result = {"relative_error": error, "samples": float(len(expected))}
+    limit = FLOAT32_ERROR if exact else ROUNDED_ERROR
+    gross = error > limit
+    if classes and expected.ndim > 1 and expected.shape[1] > 1:
+        same = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
+        result["same_class"] = same
+        # Where classes are the outcome they are the better judge of rounding.
+        gross = gross if exact else same < SAME_CLASS
+    if gross:
+        figures = ", ".join(f"{name}={value:.3g}" for name, value in result.items())
+        raise RefusedError(
+            f"the artefact does not agree with its network on calibration samples ({figures})."
+        )
+    return result

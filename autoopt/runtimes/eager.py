@@ -1,0 +1,70 @@
+"""PyTorch as it is: the exported program, run operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.interfaces import Parallel
+from autoopt.runtimes.artifact import read_manifest
+from autoopt.runtimes.deployment import ReplicatedDeployment
+from autoopt.runtimes.finish import finish_build
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autoopt.interfaces import Quantization, Target
+    from autoopt.runtimes.program import Exported
+    from autoopt.task import Task
+
+
+class Eager:
+    """Runs a `.pt2` file in PyTorch, operator by operator."""
+
+    def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
+        """Say beforehand why this runtime cannot realise the request here, or None."""
+        from autoopt.runtimes.torch_files import refuse_request
+
+        return refuse_request(request, task)
+
+    def build(
+        self,
+        network: nn.Module,
+        request: Quantization,
+        task: Task,
+        folder: Path,
+        *,
+        exported: Exported | None = None,
+    ) -> Mapping[str, Any]:
+        """Write the artefact's files into `folder`; return what was realised.
+
+        Parameters
+        ----------
+        network
+            In float32; stays as it was.
+        request
+            The precision asked for.
+        task
+            Gives the example and the samples that are checked.
+        folder
+            An existing folder.
+        exported
+            The network traced before (`export_program`), to save doing it again.
+        """
+        from autoopt.runtimes.torch_files import write_program
+
+        manifest = write_program("eager", network, request, task, folder, exported=exported)
+        return finish_build(self, network, manifest, task, folder)
+
+    def load(
+        self, folder: Path, parallel: Parallel, *, trust_code: bool = False
+    ) -> ReplicatedDeployment:
+        """Start what `build` wrote."""
+        from autoopt.runtimes.torch_files import read_program, torch_replica
+
+        manifest = read_manifest(folder)
+        module = read_program(folder, manifest, trust_code=trust_code)
+        # A graph holds no state between calls, so replicas share it.
+        replicas = [torch_replica(module, parallel)] * parallel.replicas
+        return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])

@@ -1,0 +1,41 @@
+"""The end of every build: load what was written, compare it, note the agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.interfaces import Parallel
+from autoopt.runtimes.agreement import check_agreement
+from autoopt.runtimes.artifact import Manifest, write_manifest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autoopt.interfaces import Runtime
+    from autoopt.task import Task
+
+
+def finish_build(
+    runtime: Runtime, network: nn.Module, manifest: Manifest, task: Task, folder: Path
+) -> Mapping[str, Any]:
+    """Load the artefact with `runtime`, compare it with its network; return what was realised.
+
+    Raises
+    ------
+    DivergedError
+        If outputs are not finite.
+    RefusedError
+        If the artefact is grossly wrong.
+    """
+    deployment = runtime.load(folder, Parallel(threads=task.threads))
+    try:
+        exact = manifest.realised["precision"] == "float32"
+        agreement = check_agreement(network, deployment, task, exact=exact)
+    finally:
+        deployment.close()
+    realised = {**manifest.realised, "agreement": agreement}
+    write_manifest(folder, replace(manifest, realised=realised), manifest.files)
+    return realised

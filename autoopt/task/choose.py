@@ -1,0 +1,166 @@
+"""Metric and loss of a task: given or guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoopt.errors import DataError, MetricError
+from autoopt.task.checks import Trial
+from autoopt.task.foreign import shown_as
+from autoopt.task.guess import Guess, Kind
+from autoopt.task.loss import BinaryCrossEntropy, Loss, given_loss
+from autoopt.task.metric import Accuracy, Metric, Own, RSquared
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How the task judges outputs.
+
+    Attributes
+    ----------
+    kind
+        Of the task.
+    metric, loss
+        Ready to use.
+    notes
+        What was guessed, in sentences.
+    """
+
+    kind: Kind
+    metric: Metric
+    loss: Loss
+    notes: tuple[str, ...]
+
+
+def choose(trial: Trial, guessed: Guess | None, metric: Any, loss: Any) -> Judgement:
+    """Settle metric and loss, and try both on the model's outputs.
+
+    Raises
+    ------
+    DataError
+        If something is to be guessed and outputs and targets do not fit, or the loss fails.
+    MetricError
+        If the metric is unknown, or gives no finite number.
+    UnknownNameError
+        If the loss's name is unknown.
+    """
+    if guessed is None and (metric is None or loss is None):
+        missing = " and ".join(
+            name for name, value in (("metric", metric), ("loss", loss)) if value is None
+        )
+        raise DataError(
+            f"the {missing} cannot be guessed: the model's outputs have the shape "
+            f"{tuple(trial.outputs.shape)} and the targets {tuple(trial.targets.shape)} "
+            f"({trial.targets.dtype}). Give `metric=` and `loss=`, or targets that fit."
+        )
+    kind: Kind = guessed.kind if guessed else "custom"
+    chosen_metric = choose_metric(metric, guessed)
+    chosen_loss = given_loss(loss) if guessed is None or loss is not None else guessed.loss
+    notes = [*_try_metric(chosen_metric, trial, kind)]
+    _try_loss(chosen_loss, trial)
+    if guessed and metric is None:
+        notes.append(f"metric: {chosen_metric.name}, guessed because {guessed.because}")
+    if guessed and loss is None:
+        notes.append(f"loss: {_words(chosen_loss)}, guessed because {guessed.because}")
+    return Judgement(kind, chosen_metric, chosen_loss, tuple(notes))
+
+
+def choose_metric(metric: Any, guessed: Guess | None) -> Metric:
+    """Return the metric that was given, or the guessed one.
+
+    Raises
+    ------
+    MetricError
+        If it is neither a known name nor a callable.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if metric is None and guessed is not None:
+        return Metric(guessed.metric_name, score=guessed.score)
+    if isinstance(metric, str):
+        return _named(metric, guessed)
+    if isinstance(metric, type) or not callable(metric):
+        raise MetricError(
+            "`metric` must be a name or a function (outputs, targets) -> float, but got "
+            f"{metric!r}."
+        )
+    own: Callable[..., Any] = metric
+    return Metric(getattr(own, "__name__", type(own).__name__), score=Own(own))
+
+
+def _named(name: str, guessed: Guess | None) -> Metric:
+    if guessed is not None and name == guessed.metric_name:
+        return Metric(name, score=guessed.score)
+    if name == "r2":
+        return Metric(name, score=RSquared())
+    if name == "accuracy" and guessed is None:
+        return Metric(name, score=Accuracy())
+    from autoopt.task.scorer import Scorer, scorer_names
+
+    known = scorer_names()
+    if name not in known:
+        raise MetricError(
+            f"unknown metric {name!r}; known: {', '.join(known)}; or a function "
+            "(outputs, targets) -> float, greater is better."
+        )
+    classifier = guessed is not None and guessed.kind == "classification"
+    probabilities = guessed is not None and guessed.loss == BinaryCrossEntropy(True)
+    return Metric(name, score=Scorer(name, classifier, probabilities))
+
+
+def _words(loss: Loss) -> str:
+    name = type(loss).__name__
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+def _try_metric(metric: Metric, trial: Trial, kind: Kind) -> tuple[str, ...]:
+    """Compute the metric once; a sample that lacks a class is no proof against it."""
+    targets, outputs = trial.targets.numpy(), trial.outputs.numpy()
+    classes = outputs.shape[1] if outputs.ndim > 1 and outputs.shape[1] > 1 else 2
+    if kind == "classification" and len(np.unique(targets)) < classes:
+        try:
+            value = metric(targets, outputs)
+        except MetricError:
+            value = np.nan
+        if not np.isfinite(value):
+            count = len(targets)
+            note = (
+                f"metric: {metric.name} is not defined on the {count} samples that it was tried "
+                "on, because they do not hold every class"
+            )
+            return (note,)
+        return ()
+    value = metric(targets, outputs)
+    if not np.isfinite(value):
+        raise MetricError(
+            f"the metric must give a finite number, but {metric.name!r} gave {value} for "
+            f"{len(targets)} samples."
+        )
+    return ()
+
+
+def _try_loss(loss: Loss, trial: Trial) -> None:
+    import torch
+
+    outputs = trial.outputs.detach().clone().requires_grad_(True)
+    shapes = (
+        f"outputs of shape {tuple(outputs.shape)} and targets of shape "
+        f"{tuple(trial.targets.shape)} ({trial.targets.dtype})"
+    )
+    with shown_as(lambda cause: DataError(f"the loss failed on {shapes}: {cause}")):
+        value: Any = loss(outputs, trial.targets)
+    if not isinstance(value, torch.Tensor) or value.ndim or not value.requires_grad:
+        shown = (
+            f"a tensor of shape {tuple(value.shape)}"
+            if isinstance(value, torch.Tensor)
+            else f"a {type(value).__name__}"
+        )
+        raise DataError(
+            f"the loss must give a scalar tensor with a gradient, but gave {shown} for {shapes}."
+        )
+    if not bool(value.isfinite()):
+        raise DataError(f"the loss must be finite, but gave {value.item()} for {shapes}.")

@@ -1,0 +1,119 @@
+"""What the task is, guessed from outputs and targets, and said aloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from autoopt.errors import DataError
+from autoopt.task.loss import (
+    IGNORED_CLASS,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    MeanSquaredError,
+)
+from autoopt.task.metric import Accuracy, RSquared, Score
+
+Kind = Literal["classification", "regression", "custom"]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What fits outputs and targets.
+
+    Attributes
+    ----------
+    kind
+        Of the task.
+    loss, score
+        The usual ones.
+    because
+        Reason in words, for the notes: "the targets are 10 integer classes".
+    """
+
+    kind: Kind
+    loss: Loss
+    score: Score
+    because: str
+
+    @property
+    def metric_name(self) -> str:
+        """Name of the usual metric."""
+        return "accuracy" if isinstance(self.score, Accuracy) else "r2"
+
+
+def guess(outputs: torch.Tensor, targets: torch.Tensor) -> Guess | None:
+    """Return what fits, or None if the shapes do not tell.
+
+    Parameters
+    ----------
+    outputs
+        The model's outputs for some samples.
+    targets
+        Targets of all samples (or of as many as were read).
+
+    Raises
+    ------
+    DataError
+        If the targets are class numbers that the outputs do not have.
+    """
+    shape, wanted = tuple(outputs.shape[1:]), tuple(targets.shape[1:])
+    single = outputs[0].numel() == 1 and targets[0].numel() == 1
+    two = bool(((targets == 0) | (targets == 1)).all())
+    if single:
+        return _binary(outputs, "0 or 1") if two else _regression(targets)
+    if not targets.is_floating_point():
+        axis = _class_axis(shape, wanted)
+        if axis is not None:
+            return _classes(outputs.shape[axis], axis, targets)
+    if shape != wanted:
+        return None
+    if len(shape) == 1 and two:
+        if targets.is_floating_point() and bool((targets.sum(dim=1) == 1).all()):
+            because = f"the targets are one-hot rows of {shape[0]} classes"
+            return Guess("classification", CrossEntropy(1), Accuracy(1), because)
+        return _binary(outputs, f"{shape[0]} labels of 0 or 1 a sample")
+    return _regression(targets)
+
+
+def _class_axis(shape: tuple[int, ...], wanted: tuple[int, ...]) -> int | None:
+    """Return the axis of the outputs that holds classes for integer targets, if any."""
+    if not shape:
+        return None
+    if wanted in (shape[1:], (1,)) and (wanted != (1,) or len(shape) == 1) and shape[0] > 1:
+        return 1
+    if wanted == shape[:-1] and shape[-1] > 1:
+        return len(shape)
+    return None
+
+
+def _classes(count: int, axis: int, targets: torch.Tensor) -> Guess:
+    counted = targets[targets != IGNORED_CLASS]
+    if not len(counted):
+        raise DataError(f"all targets are {IGNORED_CLASS}, which means: not counted. Give labels.")
+    low, high = int(counted.min()), int(counted.max())
+    if low < 0 or high >= count:
+        raise DataError(
+            f"the targets must be classes from 0 to {count - 1}, because the model has {count} "
+            f"outputs, but they go from {low} to {high}. Number the classes from 0 in the order of "
+            "the outputs."
+        )
+    because = f"the targets are {count} integer classes"
+    return Guess("classification", CrossEntropy(axis), Accuracy(axis), because)
+
+
+def _binary(outputs: torch.Tensor, what: str) -> Guess:
+    inside = bool(((outputs >= 0) & (outputs <= 1)).all())
+    read = "the outputs lie between 0 and 1, so they are read as probabilities"
+    because = f"the targets are {what}" + (f" and {read}" if inside else "")
+    score = Accuracy(None, 0.5 if inside else 0.0)
+    return Guess("classification", BinaryCrossEntropy(inside), score, because)
+
+
+def _regression(targets: torch.Tensor) -> Guess:
+    held = "floating numbers" if targets.is_floating_point() else "integers that are no classes"
+    because = f"the targets are {held}"
+    return Guess("regression", MeanSquaredError(), RSquared(), because)

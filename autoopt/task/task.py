@@ -1,0 +1,146 @@
+"""The task: everything a search knows about the person's model and data."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from autoopt.task.guess import Kind
+from autoopt.task.layout import Inputs
+from autoopt.task.loss import Loss
+from autoopt.task.metric import Metric
+from autoopt.task.output import output_tensor
+from autoopt.task.parts import Part
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a search compresses and how it judges.
+
+    Attributes
+    ----------
+    model
+        Private copy: CPU, eval mode, float32; all floating parameters require gradients.
+    train, calibration, validation, test
+        Parts of the data; calibration is a subset of train, the others are disjoint.
+    example
+        One request: the first `request_size` samples of the validation part.
+    input_names
+        Names of the inputs, in order.
+    keyword_inputs
+        The model is called with keywords, otherwise by position.
+    metric
+        How good outputs are.
+    loss
+        ``loss(outputs, targets)`` gives a scalar tensor.
+    kind
+        ``"classification"``, ``"regression"`` or ``"custom"``.
+    request_size
+        Samples in one request.
+    threads
+        Threads that each candidate gets, unless they are searched.
+    batch_size
+        Samples in one training step.
+    seed
+        Decides splits and shuffling.
+    fingerprint
+        Hex name of model, data, metric, loss, split and seed; the same in every process.
+    stable
+        False: the data has no stable identity, so nothing is reused by another search.
+    notes
+        What was guessed or changed, in sentences for the person.
+    """
+
+    model: nn.Module
+    train: Part
+    calibration: Part
+    validation: Part
+    test: Part
+    example: Inputs
+    input_names: tuple[str, ...]
+    keyword_inputs: bool
+    metric: Metric
+    loss: Loss
+    kind: Kind
+    request_size: int
+    threads: int
+    batch_size: int
+    seed: int
+    fingerprint: str
+    stable: bool
+    notes: tuple[str, ...] = field(default=())
+
+    def forward(self, model: nn.Module, inputs: Inputs) -> torch.Tensor:
+        """Run any network of this task on inputs and return its output tensor.
+
+        Raises
+        ------
+        ModelError
+            If the network returns nothing that can be read as one tensor.
+        """
+        return run(model, inputs, self.input_names if self.keyword_inputs else None)
+
+    def wrapped(self, network: nn.Module) -> nn.Module:
+        """Return a module of positional tensors to one tensor around `network`, for exporters."""
+        return Wrapped(network, self.input_names, keywords=self.keyword_inputs)
+
+    def teacher_outputs(self) -> torch.Tensor:
+        """Return the original's outputs on the train part, in order; computed once a process."""
+        return self._teacher_outputs
+
+    @cached_property
+    def _teacher_outputs(self) -> torch.Tensor:
+        with torch.no_grad():
+            batches = self.train.batches(max(self.batch_size, 64))
+            return torch.cat([self.forward(self.model, inputs) for inputs, _ in batches])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what another process can compute for itself."""
+        return {key: value for key, value in vars(self).items() if key != "_teacher_outputs"}
+
+
+def run(model: nn.Module, inputs: Inputs, keywords: tuple[str, ...] | None) -> torch.Tensor:
+    """Call a model by keywords, or by position if there are none, and return its tensor."""
+    if keywords is None:
+        return output_tensor(model(*inputs))
+    return output_tensor(model(**dict(zip(keywords, inputs, strict=True))))
+
+
+@final
+class Wrapped(nn.Module):
+    """A network as a function of positional tensors to one tensor.
+
+    Parameters
+    ----------
+    network
+        What to run; it is held, not copied.
+    names
+        Names of the inputs, in order.
+    keywords
+        Hand the inputs on by keyword.
+    """
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...], *, keywords: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.names = names
+        self.keywords = keywords
+        self.training = network.training
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Return the network's output tensor."""
+        return run(self.network, inputs, self.names if self.keywords else None)
+
+
+def positional_names(model: nn.Module, count: int) -> tuple[str, ...]:
+    """Return names for `count` positional inputs: the parameters of forward where it has them."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [item.name for item in parameters if item.kind in kinds]
+    return tuple(names[i] if i < len(names) else f"input_{i}" for i in range(count))

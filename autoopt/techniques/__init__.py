@@ -1,0 +1,66 @@
+"""Everything that changes a network, by slot and option; listing imports nothing.
+
+A new technique is one file here and one line in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from autoopt.errors import UnknownNameError
+from autoopt.interfaces import load_class
+
+TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "student": MappingProxyType(
+            {
+                "none": "unchanged:Unchanged",
+                "width": "students:WidthStudent",
+                "depth": "students:DepthStudent",
+            }
+        ),
+        "pruning": MappingProxyType(
+            {
+                "none": "unchanged:Unchanged",
+                "magnitude": "channel_pruning:MagnitudePruning",
+            }
+        ),
+        "recovery": MappingProxyType(
+            {
+                "none": "unchanged:Unchanged",
+                "recalibrate": "recalibrate:Recalibrate",
+                "finetune": "finetune:FineTune",
+                "distill": "distill:Distill",
+            }
+        ),
+        "quantization": MappingProxyType(
+            {
+                "float32": "quantization:Float32",
+                "bfloat16": "quantization:BFloat16",
+                "static_int8": "quantization:StaticInt8",
+                "weight_only": "quantization:WeightOnly",
+            }
+        ),
+        "parallel": MappingProxyType(
+            {
+                "default": "parallel:Default",
+                "tuned": "parallel:Tuned",
+            }
+        ),
+    }
+)
+
+
+def load_technique(slot: str, option: str) -> Any:
+    """Return the class of one option, importing its module now.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such slot, or no such option in it.
+    """
+    if slot not in TECHNIQUES:
+        raise UnknownNameError("slot", slot, TECHNIQUES)
+    return load_class(f"{slot} technique", __name__, TECHNIQUES[slot], option)

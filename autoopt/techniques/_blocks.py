@@ -1,0 +1,106 @@
+"""Repeated blocks that give the shape they take, found by running the network once."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from autoopt.task import Inputs, Task
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_SAMPLES = 64
+
+
+def droppable(model: nn.Module, task: Task) -> list[str]:
+    """Return the names of the blocks that could be left out, in the order in which they run.
+
+    A block is called once, takes one tensor and gives one of the same shape, holds weights, and
+    has a sibling of its class. Of nested candidates the outer one counts, unless it only holds
+    the inner ones; single layers count where there is nothing larger.
+    """
+    order = _shape_preserving(model, task)
+    repeated = {name for name in order if _is_repeated(model, name)}
+    larger = {name for name in repeated if any(model.get_submodule(name).children())}
+    candidates = larger or repeated
+    picked = _outermost(model, candidates)
+    return [name for name in order if name in picked]
+
+
+def changes(model: nn.Module, task: Task, names: Sequence[str]) -> dict[str, float]:
+    """Return 1 − cosine similarity of each block's input and output, on calibration data."""
+    found: dict[str, float] = {}
+
+    def look(name: str, inputs: tuple[Any, ...], output: Any) -> None:
+        before, after = inputs[0].flatten(1), output.flatten(1)
+        found[name] = 1 - float(F.cosine_similarity(before, after).mean())
+
+    count = min(_SAMPLES, len(task.calibration))
+    _run(model, task, task.calibration.inputs(count), names, look)
+    return found
+
+
+def _shape_preserving(model: nn.Module, task: Task) -> list[str]:
+    calls: dict[str, list[bool]] = defaultdict(list)
+
+    def look(name: str, inputs: tuple[Any, ...], output: Any) -> None:
+        single = len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)
+        calls[name].append(
+            single and inputs[0].shape == output.shape and inputs[0].dtype == output.dtype
+        )
+
+    names = [
+        name
+        for name, module in model.named_modules()
+        if name and any(parameter.ndim > 1 for parameter in module.parameters())
+    ]
+    _run(model, task, task.example, names, look)
+    return [name for name, fits in calls.items() if fits == [True]]
+
+
+def _run(
+    model: nn.Module,
+    task: Task,
+    inputs: Inputs,
+    names: Sequence[str],
+    look: Callable[[str, tuple[Any, ...], Any], None],
+) -> None:
+    """Run a copy in eval mode and show `look` what the named modules take and give."""
+    network = copy.deepcopy(model).eval()
+
+    def hook_for(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+            look(name, (*args, *kwargs.values()) if args else (None,), out)
+
+        return hook
+
+    with ExitStack() as stack, torch.no_grad():
+        for name in names:
+            module = network.get_submodule(name)
+            handle = module.register_forward_hook(hook_for(name), with_kwargs=True)
+            stack.callback(handle.remove)
+        task.forward(network, inputs)
+
+
+def _is_repeated(model: nn.Module, name: str) -> bool:
+    parent, _, _ = name.rpartition(".")
+    kinds = Counter(type(child) for child in model.get_submodule(parent).children())
+    return kinds[type(model.get_submodule(name))] > 1
+
+
+def _outermost(model: nn.Module, candidates: set[str]) -> set[str]:
+    """Return the candidates that are not inside another block and do not just hold blocks."""
+
+    def holds(name: str) -> bool:
+        inner = any(other.startswith(f"{name}.") for other in candidates)
+        return inner and isinstance(model.get_submodule(name), _CONTAINERS)
+
+    blocks = {name for name in candidates if not holds(name)}
+    return {name for name in blocks if not any(name.startswith(f"{other}.") for other in blocks)}

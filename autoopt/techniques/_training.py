@@ -1,0 +1,196 @@
+"""The one training loop of all recoveries.
+
+AdamW with warm-up and cosine decay, clipped gradients, batch statistics recalibrated first. The
+epoch of the lowest validation loss is kept, and training ends early when the validation metric
+has reached the original's twice in a row: training time is the scarce good of a search.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from autoopt.errors import DivergedError
+from autoopt.task.randomness import seeded
+from autoopt.techniques._batches import shuffled, steps_in_epoch
+from autoopt.techniques.recalibrate import recalibrate
+
+if TYPE_CHECKING:
+    from autoopt.task import Inputs, Task
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+WEIGHT_DECAY = 0.01
+CLIP_NORM = 5.0
+WARM_UP = 0.15
+PATIENCE = 2
+VALIDATION_BATCH = 128
+
+
+def check_course(epochs: int, learning_rate: float) -> None:
+    """Hold the bounds of what every training takes."""
+    if epochs < 1:
+        raise ValueError(f"`epochs` must be at least 1, but got {epochs}.")
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise ValueError(f"`learning_rate` must be positive and finite, but got {learning_rate}.")
+
+
+def train(
+    model: nn.Module, task: Task, loss: Loss, *, epochs: int, learning_rate: float
+) -> nn.Module:
+    """Return a trained copy of `model`, in eval mode; the same for the same seed.
+
+    Parameters
+    ----------
+    model
+        Stays as it was.
+    task
+        Gives the data, the judgement and the seed.
+    loss
+        ``loss(outputs, targets, rows)`` with the rows of the train part that the batch holds.
+    epochs
+        Passes over the train part at most.
+    learning_rate
+        The highest one of the schedule.
+
+    Raises
+    ------
+    DivergedError
+        If the loss or a weight is no longer finite.
+    """
+    network = copy.deepcopy(model)
+    with seeded(task.seed):
+        recalibrate(network, task)
+        fast = _is_fast_in_layout(network, task.example)
+        if fast:
+            _lay_out(network, torch.channels_last)
+        course = _Course(network, task, loss, epochs * steps_in_epoch(task), learning_rate, fast)
+        _keep_best(course, epochs)
+    _lay_out(network, torch.contiguous_format)
+    return network.eval()
+
+
+@dataclass
+class _Course:
+    """One training: the network, its optimizer, and the steps done."""
+
+    network: nn.Module
+    task: Task
+    loss: Loss
+    steps: int
+    learning_rate: float
+    fast: bool
+    step: int = 0
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = _optimizer(self.network, self.learning_rate)
+
+    def epoch(self, number: int) -> None:
+        """Go once through the train part."""
+        self.network.train()
+        for inputs, targets, rows in shuffled(self.task, self.task.seed + 1 + number):
+            self._set_rate()
+            loss = self.loss(self._outputs(inputs), targets, rows)
+            if not math.isfinite(loss.item()):
+                raise DivergedError(
+                    f"The loss is {loss.item()} in epoch {number + 1}, step {self.step + 1} of "
+                    f"{self.steps}; a learning rate below {self.learning_rate:g} may help."
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+            self.optimizer.step()
+            self.step += 1
+
+    def _outputs(self, inputs: Inputs) -> Tensor:
+        inputs = tuple(_laid_out(tensor) if self.fast else tensor for tensor in inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.fast and _has_bfloat16()):
+            return self.task.forward(self.network, inputs).float()
+
+    def _set_rate(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * schedule(self.step, self.steps)
+
+
+def schedule(step: int, steps: int) -> float:
+    """Return the share of the highest learning rate: linear warm-up, then half a cosine."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1)))
+
+
+def _keep_best(course: _Course, epochs: int) -> None:
+    """Train, and leave the network as it was after the epoch of the lowest validation loss."""
+    task, network = course.task, course.network
+    _, wanted = _judge(task.model, task)
+    best: dict[str, Any] = {}
+    lowest, reached = math.inf, 0
+    for number in range(epochs):
+        course.epoch(number)
+        loss, quality = _judge(network, task)
+        if loss < lowest or not best:
+            lowest, best = loss, copy.deepcopy(network.state_dict())
+        sign = 1 if task.metric.direction == "maximize" else -1
+        reached = reached + 1 if sign * quality >= sign * wanted else 0
+        if reached == PATIENCE:
+            break
+    network.load_state_dict(best)
+    for name, parameter in network.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise DivergedError(
+                f"The weight {name!r} is not finite after {course.step} steps; a learning rate "
+                f"below {course.learning_rate:g} may help."
+            )
+
+
+@torch.no_grad()
+def _judge(network: nn.Module, task: Task) -> tuple[float, float]:
+    """Return loss and metric on the validation part."""
+    network.eval()
+    batches = list(task.validation.batches(VALIDATION_BATCH))
+    outputs = torch.cat([task.forward(network, inputs) for inputs, _ in batches])
+    targets = torch.cat([targets for _, targets in batches])
+    if not bool(outputs.isfinite().all()):
+        raise DivergedError("The outputs on the validation part are not finite.")
+    loss = float(task.loss(outputs, targets))
+    return loss, task.metric(targets.numpy(), outputs.numpy())
+
+
+def _optimizer(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    """Return AdamW that decays matrices and kernels, not biases and norms."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate)
+
+
+def _is_fast_in_layout(network: nn.Module, example: Inputs) -> bool:
+    """Say whether channels-last and bfloat16 pay: convolutions over images, they double speed."""
+    images = any(tensor.ndim == 4 for tensor in example)
+    return images and any(isinstance(module, nn.Conv2d) for module in network.modules())
+
+
+def _lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    """Store the kernels of convolutions over images in a layout, in place."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+
+
+def _laid_out(tensor: Tensor) -> Tensor:
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def _has_bfloat16() -> bool:
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

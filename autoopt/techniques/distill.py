@@ -1,0 +1,117 @@
+"""Distillation: training with the outputs of the original as soft targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
+from autoopt.techniques._training import check_course, train
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from autoopt.interfaces import Target
+    from autoopt.task import Task
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Learn from the original (Hinton et al. 2015, arXiv 1503.02531).
+
+    The loss is ``alpha`` · T² · KL(teacher / T ‖ student / T) + (1 − ``alpha``) · the task's loss;
+    for values instead of classes, the mean squared difference to the original's outputs takes
+    the place of the divergence. The original runs once over the train part.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the train part at most; fewer when the original's quality is reached.
+    temperature
+        T: how much the original's outputs are softened.
+    learning_rate
+        The highest one of the schedule.
+    alpha
+        Weight of the original's outputs, from 0 to 1.
+    """
+
+    epochs: int = 6
+    temperature: float = 4.0
+    learning_rate: float = 2e-3
+    alpha: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        check_course(self.epochs, self.learning_rate)
+        if not self.temperature > 0:
+            raise ValueError(f"`temperature` must be above 0, but got {self.temperature}.")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"`alpha` must be within 0 and 1, but got {self.alpha}.")
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Refuse nothing: the original can always be asked."""
+        return None
+
+    def apply(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return a trained copy in eval mode.
+
+        Raises
+        ------
+        DivergedError
+            If the loss or a weight is no longer finite.
+        """
+        teacher = task.teacher_outputs()
+        soft = _soft_loss(task, teacher, self.temperature)
+
+        def loss(outputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+            imitation = soft(outputs, teacher[rows])
+            return self.alpha * imitation + (1 - self.alpha) * task.loss(outputs, targets)
+
+        return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
+
+
+def _soft_loss(
+    task: Task, teacher: Tensor, temperature: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of a student's outputs against the teacher's."""
+    if isinstance(task.loss, BinaryCrossEntropy):
+        return _BinaryImitation(1.0 if task.loss.probabilities else temperature, task.loss)
+    if isinstance(task.loss, CrossEntropy):
+        return _Divergence(temperature, task.loss.axis)
+    if task.kind == "classification" and teacher.ndim > 1 and teacher.shape[1] > 1:
+        return _Divergence(temperature, 1)
+    return F.mse_loss
+
+
+@dataclass(frozen=True)
+class _Divergence:
+    """T² · KL(teacher / T ‖ student / T), mean over all predictions."""
+
+    temperature: float
+    axis: int
+
+    def __call__(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Return the mean, a scalar."""
+        student = F.log_softmax(outputs / self.temperature, dim=self.axis)
+        wanted = F.log_softmax(teacher / self.temperature, dim=self.axis)
+        each = F.kl_div(student, wanted, reduction="none", log_target=True).sum(dim=self.axis)
+        return each.mean() * self.temperature**2
+
+
+@dataclass(frozen=True)
+class _BinaryImitation:
+    """T² · binary cross entropy against the teacher's probabilities."""
+
+    temperature: float
+    loss: BinaryCrossEntropy
+
+    def __call__(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Return the mean, a scalar."""
+        if self.loss.probabilities:
+            return self.loss(outputs, teacher)
+        wanted = torch.sigmoid(teacher / self.temperature)
+        return self.loss(outputs / self.temperature, wanted) * self.temperature**2

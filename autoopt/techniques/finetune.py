@@ -1,0 +1,52 @@
+"""Fine-tuning: training on with the task's own loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autoopt.techniques._training import check_course, train
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from autoopt.interfaces import Target
+    from autoopt.task import Task
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """Train on with the task's loss.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the train part at most; fewer when the original's quality is reached.
+    learning_rate
+        The highest one of the schedule.
+    """
+
+    epochs: int = 6
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        check_course(self.epochs, self.learning_rate)
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Refuse nothing: every task has a loss and a train part."""
+        return None
+
+    def apply(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return a trained copy in eval mode.
+
+        Raises
+        ------
+        DivergedError
+            If the loss or a weight is no longer finite.
+        """
+
+        def loss(outputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+            return task.loss(outputs, targets)
+
+        return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)

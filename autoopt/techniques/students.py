@@ -1,0 +1,116 @@
+"""Smaller networks of the same kind that inherit the original's weights: fewer channels or blocks.
+
+They are students in the sense of distillation: a `recovery` is expected to teach them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from autoopt.errors import RefusedError
+from autoopt.plan import Drop
+from autoopt.techniques._blocks import changes, droppable
+from autoopt.techniques._channel_groups import ChannelGraph, aligned, refusal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autoopt.interfaces import Target
+    from autoopt.plan import Keep
+    from autoopt.task import Task
+
+
+@dataclass(frozen=True)
+class WidthStudent:
+    """Scale every hidden width alike; each layer inherits its strongest channels.
+
+    Widths of 8 and more are rounded to a multiple of 8, which processors compute faster; none
+    falls below 4 channels by it.
+
+    Attributes
+    ----------
+    fraction
+        Share of each layer's channels that stays, 0 < fraction ≤ 1.
+    """
+
+    fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        _check_fraction(self.fraction)
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say which module's channels cannot be traced, or None."""
+        return refusal(task.model)
+
+    def edits(self, model: nn.Module, task: Task) -> tuple[Keep, ...]:
+        """Return what each module keeps.
+
+        Raises
+        ------
+        RefusedError
+            If no channel can be cut, or the network does not run after the cut.
+        """
+        if self.fraction == 1:
+            return ()
+        graph = ChannelGraph(model, task)
+        return graph.edits(
+            {
+                group.root: group.strongest(aligned(self.fraction * group.size))
+                for group in graph.groups
+            }
+        )
+
+
+@dataclass(frozen=True)
+class DepthStudent:
+    """Leave out repeated blocks that give the shape they take.
+
+    The blocks that go are spread evenly over the depth; of neighbours goes the one that changes
+    its input least (cosine similarity on calibration data; Men et al. 2024, arXiv 2403.03853).
+
+    Attributes
+    ----------
+    fraction
+        Share of those blocks that stays, 0 < fraction ≤ 1.
+    """
+
+    fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        _check_fraction(self.fraction)
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say that there is no such block, or None."""
+        return None if droppable(task.model, task) else _NO_BLOCK
+
+    def edits(self, model: nn.Module, task: Task) -> tuple[Drop, ...]:
+        """Return the blocks to leave out.
+
+        Raises
+        ------
+        RefusedError
+            If there is no such block.
+        """
+        names = droppable(model, task)
+        if not names:
+            raise RefusedError(_NO_BLOCK)
+        count = round((1 - self.fraction) * len(names))
+        if count == 0:
+            return ()
+        change = changes(model, task, names)
+        bounds = [len(names) * number // count for number in range(count + 1)]
+        return tuple(
+            Drop(min(names[start:stop], key=change.__getitem__)) for start, stop in pairwise(bounds)
+        )
+
+
+_NO_BLOCK = "the network has no repeated blocks that give the shape they take"
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction <= 1:
+        raise ValueError(f"`fraction` must be above 0 and at most 1, but got {fraction}.")

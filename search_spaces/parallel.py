@@ -1,0 +1,49 @@
+"""How the cores are used while the artefact answers a request: the last and cheapest slot."""
+
+from __future__ import annotations
+
+from search_spaces.dimensions import Choice
+from search_spaces.errors import SpaceError
+from search_spaces.menu import Options
+from search_spaces.scalars import is_whole
+
+__all__ = ["PARALLEL", "cap_threads"]
+
+PARALLEL: Options = {
+    # The threads given for the search, one replica, the whole request in one batch.
+    "default": {},
+    "tuned": {
+        # In total, over all replicas. Powers of two: kernels split their work evenly.
+        "threads": Choice([1, 2, 4], usual=1),
+        # Copies that answer parts of a request at the same time.
+        "replicas": Choice([1, 2], usual=1),
+        # Samples a call; 0 is the whole request.
+        "batch": Choice([0, 1, 4, 8, 16], usual=0),
+    },
+}
+
+
+def cap_threads(options: Options, cores: int) -> Options:
+    """Leave out more threads and replicas than there are cores.
+
+    Parameters
+    ----------
+    options : mapping
+        Option → settings, as in `PARALLEL`; settings of other names stay as they are.
+    cores : int
+        Cores that the artefact may use, at least 1.
+
+    Raises
+    ------
+    SpaceError
+        If `cores` is no positive whole number.
+    """
+    if not is_whole(cores) or cores < 1:
+        raise SpaceError(f"cores must be a whole number of at least 1; got {cores!r}")
+    return {
+        option: {
+            name: dimension.narrow((1, cores)) if name in ("threads", "replicas") else dimension
+            for name, dimension in settings.items()
+        }
+        for option, settings in options.items()
+    }

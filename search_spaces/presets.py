@@ -1,0 +1,130 @@
+"""Whole spaces, ready to search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from search_spaces.dimensions import Choice
+from search_spaces.errors import UnknownNameError
+from search_spaces.parallel import PARALLEL, cap_threads
+from search_spaces.pruning import PRUNING
+from search_spaces.quantization import QUANTIZATION
+from search_spaces.recovery import RECOVERY
+from search_spaces.runtimes import RUNTIMES
+from search_spaces.space import SearchSpace
+from search_spaces.students import STUDENTS
+
+__all__ = ["PRESETS", "balanced", "preset", "quick", "thorough"]
+
+
+def quick(cores: int | None = None) -> SearchSpace:
+    """Give a space for minutes: few settings, and no runtime that builds slowly.
+
+    Parameters
+    ----------
+    cores : int, optional
+        Cores that candidates may use; those of this machine by default.
+    """
+    return balanced(cores).narrow(
+        student={"none": {}, "width": {"fraction": [0.25, 0.375, 0.5]}},
+        pruning={"none": {}, "magnitude": {"ratio": [0.5, 0.625]}},
+        recovery={
+            "none": {},
+            "recalibrate": {},
+            "finetune": {"epochs": [4], "learning_rate": [1e-3]},
+            # The longer distillation stays: it is what makes the smallest networks usable.
+            "distill": {"temperature": [4.0], "learning_rate": [3e-3]},
+        },
+        quantization={
+            "float32": {},
+            "bfloat16": {},
+            "static_int8": {"granularity": ["per_channel"], "keep": ["none"]},
+            "weight_only": {"bits": [8]},
+        },
+        runtime=["eager", "onnxruntime", "openvino"],
+        parallel={"default": {}, "tuned": {"batch": [0, 4, 8]}},
+    )
+
+
+def balanced(cores: int | None = None) -> SearchSpace:
+    """Give the whole menu as it stands in the files of this package: for an hour.
+
+    Parameters
+    ----------
+    cores : int, optional
+        Cores that candidates may use; those of this machine by default.
+    """
+    return _capped(_whole_menu(), cores)
+
+
+def thorough(cores: int | None = None) -> SearchSpace:
+    """Give a space for a night: finer ratios, longer training, more threads.
+
+    Parameters
+    ----------
+    cores : int, optional
+        Cores that candidates may use; those of this machine by default.
+    """
+    space = _whole_menu().extend(
+        student={
+            "width": {"fraction": Choice([0.125, 0.3125, 0.4375, 0.625, 0.875])},
+            "depth": {"fraction": Choice([0.25])},
+        },
+        pruning={"magnitude": {"ratio": Choice([0.125, 0.3125, 0.4375, 0.5625, 0.6875, 0.875])}},
+        recovery={
+            "finetune": {"epochs": Choice([16, 32]), "learning_rate": Choice([3e-4])},
+            "distill": {
+                "epochs": Choice([24, 48]),
+                "temperature": Choice([1.0, 8.0]),
+                "learning_rate": Choice([3e-4]),
+            },
+        },
+        parallel={
+            "tuned": {
+                "threads": Choice([8, 16, 32]),
+                "replicas": Choice([4, 8]),
+                "batch": Choice([2, 32]),
+            }
+        },
+    )
+    return _capped(space, cores)
+
+
+PRESETS: Final[Mapping[str, Callable[[int | None], SearchSpace]]] = MappingProxyType(
+    {"quick": quick, "balanced": balanced, "thorough": thorough}
+)
+"""Name → function that gives the space for a number of cores (None: those of this machine)."""
+
+
+def preset(name: str, cores: int | None = None) -> SearchSpace:
+    """Give the preset of that name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    return PRESETS[name](cores)
+
+
+def _whole_menu() -> SearchSpace:
+    return SearchSpace(
+        {
+            "student": STUDENTS,
+            "pruning": PRUNING,
+            "recovery": RECOVERY,
+            "quantization": QUANTIZATION,
+            "runtime": RUNTIMES,
+            "parallel": PARALLEL,
+        }
+    )
+
+
+def _capped(space: SearchSpace, cores: int | None) -> SearchSpace:
+    available = (os.cpu_count() or 1) if cores is None else cores
+    return SearchSpace({**space.slots, "parallel": cap_threads(space.slots["parallel"], available)})

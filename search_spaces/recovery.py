@@ -1,0 +1,27 @@
+"""How accuracy is won back after a cut: the third slot, and the one that costs time."""
+
+from __future__ import annotations
+
+from search_spaces.dimensions import Choice
+from search_spaces.menu import Options
+
+__all__ = ["RECOVERY"]
+
+RECOVERY: Options = {
+    "none": {},
+    # Batch-norm statistics measured anew, no training: first aid that takes seconds.
+    "recalibrate": {},
+    # Training on the labels. Few epochs, because the weights start close to good ones; a rate
+    # from a tenth to a third of usual training, for the same reason.
+    "finetune": {
+        "epochs": Choice([4, 8], usual=4),
+        "learning_rate": Choice([1e-3, 3e-3], usual=1e-3),
+    },
+    # Training on the softened outputs of the original, which carry more than labels do and stand
+    # more epochs before they overfit; temperatures from Hinton et al., arXiv 1503.02531.
+    "distill": {
+        "epochs": Choice([6, 12], usual=6),
+        "temperature": Choice([2.0, 4.0], usual=4.0),
+        "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
+    },
+}

@@ -1,0 +1,1 @@
+"""Every benchmark of the project, run as ``python -m tests.benchmarks NAME``."""

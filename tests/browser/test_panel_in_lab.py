@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.lab import LabNotebook
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+SHOW = f'''
+import math, threading, time
+from autoopt.panel.widget import Panel
+
+def unit(label, unit, direction):
+    return {{"name": label, "label": label, "unit": unit, "direction": direction}}
+
+panel = Panel([unit("accuracy", "", "maximize"), unit("latency", "ms", "minimize"),
+               unit("size", "MB", "minimize")])
+RECIPE = """student: none
+pruning:
+  channel_magnitude: {{ratio: 0.5}}
+recovery:
+  distil: {{epochs: 4, temperature: 4.0}}
+quantization:
+  static_int8: {{granularity: per_channel}}
+runtime: openvino
+parallel:
+  threads: {{count: 2}}"""
+
+def row(number, role, accuracy, latency, size, summary, **changes):
+    stats = {{"accuracy": [accuracy, accuracy - .004, accuracy + .003],
+             "latency": [latency, latency * .96, latency * 1.05], "size": [size, size, size]}}
+    base = dict(number=number, role=role, state="ok", front=False, feasible=True,
+                recommended=False, summary=summary, recipe=RECIPE, values=stats,
+                speedup=15.2 / latency, failure=None)
+    return {{**base, **changes}}
+
+def failed(number):
+    note = {{"stage": "build", "kind": "error",
+            "message": "RuntimeError: Input partition has more than one output node {HOSTILE}"}}
+    return row(number, "search", 0, 1, 1, "quarter width · static int8 · onnxruntime",
+               state="failed", values={{}}, speedup=None, failure=note)
+
+def status(state, trials, left):
+    return dict(state=state, trials=trials, failed=sum(n in (9, 20) for n in range(trials)),
+                seconds_elapsed=4.0 * trials, seconds_left=left, best="8.4× at −0.6 pt", message="")
+
+FIRST = [
+    row(0, "original", .9944, 15.2, 2.71, "original · eager · fp32"),
+    row(1, "baseline", .9944, 10.8, 2.70, "compiled · fp32"),
+    row(2, "baseline", .9944, 8.4, 2.70, "onnxruntime · fp32", front=True),
+    row(3, "uniform", .9930, 3.0, .72, "static int8 · openvino", front=True),
+    row(4, "uniform", .9917, 3.1, .69, "half the channels · distilled · openvino"),
+]
+
+def later(number):
+    if number in (9, 20):
+        return failed(number)
+    t = (number - 5) / 30
+    size = 2.4 * math.exp(-1.8 * t)
+    if number % 3 == 0:
+        return row(number, "search", .9965 - .016 * t ** 3, 8 * math.exp(-2.4 * t), size,
+                   "half the channels · distilled 6 epochs · static int8 · openvino, 2 threads",
+                   front=True, recommended=number == 27)
+    accuracy = .992 - .012 * t + .002 * math.sin(number * 2.4)
+    name = "{HOSTILE}" if number == 7 else "three quarters · fine-tuned · bfloat16 · openvino"
+    return row(number, "search", accuracy, 11 * math.exp(-1.7 * t), size, name,
+               feasible=number % 4 != 0)
+
+def feed():
+    for number in range(5, 35):
+        panel.update([later(number)], status("running", number + 1, 200.0 - number * 4))
+        time.sleep(0.1)
+
+events = []
+panel.on_choose(lambda number: events.append(f"choose {{number}}"))
+def on_stop():
+    events.append("stop")
+    panel.update(status={{**panel.status, "state": "finished", "seconds_left": None}})
+panel.on_stop(on_stop)
+panel.update(FIRST, status("running", 5, 200.0))
+panel
+'''
+BUSY = "threading.Thread(target=feed).start()\nfor _ in range(70): time.sleep(0.1)"
+REPORT = "print(events, panel.chosen, panel.selected, len(panel.rows))"
+
+
+def test_a_search_is_watched_browsed_chosen_from_and_stopped_in_jupyterlab(
+    open_notebook: Callable[..., LabNotebook], artefacts: Path
+) -> None:
+    notebook = open_notebook([SHOW, BUSY, REPORT, REPORT])
+    notebook.run(0)
+    panel = notebook.output(0).locator(".autoopt-panel")
+    expect(marks(panel)).to_have_count(5, timeout=15_000)
+
+    points_arrive_and_are_browsed_while_another_cell_runs(notebook, panel)
+    a_choice_waits_for_the_cell_and_then_reaches_python(notebook, panel, artefacts)
+    the_keyboard_selects_and_no_key_reaches_the_notebook(notebook, panel)
+    names_are_shown_as_text(panel)
+    failures_tell_their_cause_and_cannot_be_chosen(panel, artefacts)
+    other_objectives_go_on_the_axes(panel)
+    stop_reaches_python(notebook, panel)
+    a_reload_in_the_dark_theme_comes_back_to_the_same_state(notebook, panel, artefacts)
+
+    assert notebook.dialogs == []
+    assert notebook.errors == []
+
+
+def marks(panel: Locator) -> Locator:
+    return panel.locator("[role=option]")
+
+
+def click_mark(panel: Locator, number: int) -> None:
+    # Playwright waits until the mark, which glides to its place, stands still. The canvas takes
+    # the click and looks for the nearest mark, hence force.
+    panel.locator(f"[role=option][id$='-{number}'] .ao-shape").click(force=True)
+
+
+def points_arrive_and_are_browsed_while_another_cell_runs(
+    notebook: LabNotebook, panel: Locator
+) -> None:
+    notebook.run(1)
+    expect(marks(panel)).not_to_have_count(5, timeout=5_000)
+    expect(marks(panel)).to_have_count(33, timeout=8_000)
+    assert notebook.runs(1)
+    expect(panel.locator(".ao-header")).to_contain_text("35 trials")
+    notebook.page.wait_for_timeout(500)
+    click_mark(panel, 24)
+    expect(panel.locator(".ao-tip")).to_contain_text("#24")
+    expect(panel.locator(".ao-card .ao-number")).to_have_text("#24")
+    expect(panel.locator(".ao-card pre")).to_contain_text("channel_magnitude: {ratio: 0.5}")
+    assert notebook.runs(1)
+
+
+def a_choice_waits_for_the_cell_and_then_reaches_python(
+    notebook: LabNotebook, panel: Locator, artefacts: Path
+) -> None:
+    panel.get_by_role("button", name="Choose #24").click()
+    expect(panel.get_by_role("button", name="Choosing…")).to_be_disabled()
+    panel.screenshot(path=artefacts / "panel-light.png")
+    expect(panel.get_by_role("button", name="Chosen ✓")).to_be_disabled(timeout=15_000)
+    notebook.run(2)
+    expect(notebook.output(2)).to_contain_text("['choose 24'] 24 24 35", timeout=10_000)
+
+
+def the_keyboard_selects_and_no_key_reaches_the_notebook(
+    notebook: LabNotebook, panel: Locator
+) -> None:
+    cells = notebook.page.locator(".jp-Notebook .jp-Cell")
+    count = cells.count()
+    panel.locator(".ao-canvas").focus()
+    for key in ("Home", "ArrowRight", "b"):
+        notebook.page.keyboard.press(key)
+    at_cursor = panel.locator(".ao-tip-title").inner_text().split(" ")[0]
+    assert at_cursor != "#24"
+    notebook.page.keyboard.press("Enter")
+    expect(panel.locator(".ao-card .ao-number")).to_have_text(at_cursor)
+    assert cells.count() == count
+
+
+def names_are_shown_as_text(panel: Locator) -> None:
+    click_mark(panel, 7)
+    expect(panel.locator(".ao-summary")).to_have_text(HOSTILE)
+    assert panel.locator("img").count() == 0
+
+
+def failures_tell_their_cause_and_cannot_be_chosen(panel: Locator, artefacts: Path) -> None:
+    panel.get_by_role("button", name="2 failed").click()
+    panel.locator(".ao-failed-row").first.click()
+    expect(panel.locator(".ao-message")).to_contain_text(HOSTILE)
+    expect(panel.get_by_role("button", name="Choose #9")).to_be_disabled()
+    panel.screenshot(path=artefacts / "panel-failures.png")
+    panel.get_by_role("button", name="2 failed").click()
+    expect(panel.locator(".ao-failures")).to_be_hidden()
+
+
+def other_objectives_go_on_the_axes(panel: Locator) -> None:
+    panel.get_by_label("Across").select_option("size")
+    expect(panel.locator(".ao-title").first).to_contain_text("size, MB")
+    expect(marks(panel)).to_have_count(33)
+
+
+def stop_reaches_python(notebook: LabNotebook, panel: Locator) -> None:
+    panel.get_by_role("button", name="Stop").click()
+    expect(panel.locator(".ao-state")).to_have_text("Finished", timeout=10_000)
+    expect(panel.get_by_role("button", name="Stop")).to_be_hidden()
+    notebook.run(3)
+    expect(notebook.output(3)).to_contain_text("'stop'", timeout=10_000)
+
+
+def a_reload_in_the_dark_theme_comes_back_to_the_same_state(
+    notebook: LabNotebook, panel: Locator, artefacts: Path
+) -> None:
+    page = notebook.page
+    # Without the saved output there would be no view to come back to.
+    page.keyboard.press("Control+s")
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+    notebook.lab.use_theme("JupyterLab Dark")
+    notebook.open()
+    expect(marks(panel)).to_have_count(33, timeout=15_000)
+    expect(panel.locator(".ao-state")).to_have_text("Finished")
+    expect(panel.locator(".ao-card .ao-number")).to_have_text("#9")
+    click_mark(panel, 27)
+    expect(panel.locator(".ao-card .ao-number")).to_have_text("#27")
+    panel.screenshot(path=artefacts / "panel-dark.png")
+    page.set_viewport_size({"width": 760, "height": 1400})
+    panel.screenshot(path=artefacts / "panel-narrow.png")

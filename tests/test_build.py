@@ -1,0 +1,181 @@
+"""Networks and artefacts through the cache."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autoopt.build import Bench, Steps
+from autoopt.cache import Cache
+from autoopt.controller.baselines import original
+from autoopt.errors import DivergedError, RefusedError
+from autoopt.plan import Keep
+from autoopt.recipe import Recipe
+from autoopt.targets import load_target
+from tests.runtime_builds import tiny_task
+from tests.small_searches import narrow
+
+HALF = Recipe.of({"student": ("width", {"fraction": 0.5})})
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Adds to every weight; gives no edits, so it is applied again when it is loaded."""
+
+    slot = "pruning"
+    by: float = 0.5
+
+    def refuse(self, task: Any, target: Any) -> str | None:
+        return None
+
+    def apply(self, model: Any, task: Any) -> Any:
+        for parameter in model.parameters():
+            parameter.data += self.by
+        return model
+
+
+def bench(folder: Path, **changes: Any) -> Bench:
+    made = Bench(tiny_task("mlp"), load_target("cpu"), Cache(folder), **changes)
+    return made
+
+
+def test_a_network_is_made_once_and_then_found_by_any_process(tmp_path: Path) -> None:
+    first = bench(tmp_path).build_network(HALF)
+    second = bench(tmp_path).build_network(HALF)
+    assert (first.cached, second.cached) == (False, True)
+    assert (first.key, first.cost) == (second.key, second.cost)
+
+
+def test_a_found_network_answers_as_the_one_that_was_made(tmp_path: Path) -> None:
+    maker, finder = bench(tmp_path), bench(tmp_path)
+    maker.build_network(HALF)
+    x = tiny_task("mlp").example
+    with torch.no_grad():
+        made, found = maker.network(HALF)(*x), finder.network(HALF)(*x)
+    torch.testing.assert_close(made, found)
+    assert sum(p.numel() for p in finder.network(HALF).parameters()) < sum(
+        p.numel() for p in tiny_task("mlp").model.parameters()
+    )
+
+
+def test_a_cached_network_is_a_plan_and_plain_weights(tmp_path: Path) -> None:
+    built = bench(tmp_path).build_network(HALF)
+    folder = tmp_path / "networks" / built.key
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"plan.json", "weights.safetensors", "entry.json"}
+    assert "edits" in json.loads((folder / "plan.json").read_text())[0]
+
+
+def test_the_original_is_never_stored(tmp_path: Path) -> None:
+    built = bench(tmp_path).build_network(original())
+    assert (built.key, built.cached, built.cost) == ("original", True, 0.0)
+    assert not (tmp_path / "networks").exists()
+
+
+def test_an_own_technique_without_edits_is_found_with_its_weights(tmp_path: Path) -> None:
+    recipe = Recipe.of({"pruning": ("shifted", {"by": 0.25})})
+    own = {"techniques": {"shifted": Shifted}}
+    bench(tmp_path, **own).build_network(recipe)
+    weights = bench(tmp_path, **own).network(recipe).state_dict()
+    for name, value in tiny_task("mlp").model.state_dict().items():
+        torch.testing.assert_close(weights[name], value + 0.25)
+
+
+def test_a_changed_technique_of_the_same_name_has_another_key(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Other(Shifted):
+        def apply(self, model: Any, task: Any) -> Any:
+            return model
+
+    recipe = Recipe.of({"pruning": ("shifted", {"by": 0.25})})
+    first = bench(tmp_path, techniques={"shifted": Shifted}).build_network(recipe)
+    second = bench(tmp_path, techniques={"shifted": Other}).build_network(recipe)
+    assert not second.cached
+    assert first.key != second.key
+
+
+def test_data_without_identity_share_nothing_with_other_searches(tmp_path: Path) -> None:
+    first = bench(tmp_path, scope="one").build_network(HALF)
+    second = bench(tmp_path, scope="two").build_network(HALF)
+    assert first.key != second.key
+    assert not second.cached
+
+
+def test_weights_that_are_not_finite_are_refused_and_nothing_is_stored(tmp_path: Path) -> None:
+    recipe = Recipe.of({"pruning": ("shifted", {"by": float("nan")})})
+    with pytest.raises(DivergedError, match=r"weights must be finite, but .* holds NaN"):
+        bench(tmp_path, techniques={"shifted": Shifted}).build_network(recipe)
+    assert not list(Cache(tmp_path).entries("networks"))
+
+
+def test_the_model_of_the_task_is_never_changed(tmp_path: Path) -> None:
+    before = copy.deepcopy(tiny_task("mlp").model.state_dict())
+    recipe = Recipe.of({"pruning": ("shifted", {"by": 1.0})})
+    bench(tmp_path, techniques={"shifted": Shifted}).build_network(recipe)
+    for name, value in tiny_task("mlp").model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_an_artefact_is_made_once_for_all_parallel_configurations(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    tuned = original().replaced(parallel=("tuned", {"threads": 1, "replicas": 1, "batch": 4}))
+    first, second = made.build_artifact(original()), made.build_artifact(tuned)
+    assert (first.cached, second.cached) == (False, True)
+    assert first.key == second.key
+    assert (made.artifact_folder(first.key) / "artifact.json").exists()
+
+
+def test_precision_and_runtime_make_artefacts_of_their_own(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    recipes = [
+        original(),
+        original().replaced(runtime=("openvino", {})),
+        original().replaced(quantization=("bfloat16", {})),
+        HALF,
+    ]
+    assert len({made.artifact_key(recipe) for recipe in recipes}) == len(recipes)
+
+
+def test_an_artefact_before_its_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="not in the cache yet"):
+        bench(tmp_path).build_artifact(HALF)
+
+
+def test_what_a_runtime_cannot_do_is_refused_beforehand(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    static = ("static_int8", {"granularity": "per_channel", "keep": "none"})
+    with pytest.raises(RefusedError):
+        made.build_artifact(original().replaced(quantization=static))
+    asked = list(made.survey(narrow(quantization=["static_int8"])))
+    assert [when["runtime"]["option"] for when, ask in asked if ask()] == ["eager"]
+
+
+def test_a_half_written_entry_is_not_found(tmp_path: Path, monkeypatch: Any) -> None:
+    def cut(self: Steps, network: Any, folder: Path) -> None:
+        (folder / "weights.safetensors").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, "save", cut)
+        with pytest.raises(KeyboardInterrupt):
+            bench(tmp_path).build_network(HALF)
+    assert not bench(tmp_path).build_network(HALF).cached
+
+
+def test_steps_are_replayed_in_their_order(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)).eval()
+    edits = (Keep("0", "out", (0, 2)), Keep("1", "in", (0, 2)))
+    steps = Steps().edited(edits).edited(())
+    assert len(steps.items) == 1
+    small = steps.rebuild(network, lambda model, _: model)
+    steps.save(small, tmp_path)
+    found = Steps.load(tmp_path, network, lambda model, _: model)
+    x = torch.ones(3, 4)
+    torch.testing.assert_close(found(x), small(x))
+    assert network[0].weight.shape == (4, 4)

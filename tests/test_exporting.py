@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autoopt.errors import ArtifactError, FolderError
+from autoopt.exporting import export_strategy
+from autoopt.exporting import folder as folder_module
+from autoopt.exporting.report import report_html
+from autoopt.exporting.sections import report_sections
+from autoopt.interfaces import Parallel, Quantization
+from autoopt.loading import load
+from autoopt.runtimes import RUNTIMES, load_runtime
+from autoopt.task import make_task
+from tests.runtime_builds import TOLERANCE, assert_same, built, distance, expected, samples
+
+SPREADS = [Parallel(2), Parallel(2, replicas=2), Parallel(2, replicas=2, batch=3)]
+
+
+def run_script(python: str, folder: Path, *files: Path) -> None:
+    """Run `predict.py` away from the repository, with nothing of ours on its path."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, str(folder / "predict.py"), *map(str, files)],
+        capture_output=True, text=True, check=False, cwd=files[0].parent, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+class Difference(nn.Module):
+    """Tells its inputs apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> Any:
+        return self.layer(a - 2 * b)
+
+
+@pytest.fixture
+def two_inputs(tmp_path: Path) -> Callable[[str], tuple[Path, tuple[Any, Any], Any]]:
+    """Return what builds a network of two inputs: the artefact, seven samples, its answer."""
+    generator = np.random.default_rng(1)
+    a, b = (generator.standard_normal((40, 3)).astype(np.float32) for _ in range(2))
+    network = Difference().eval()
+    task = make_task(network, ((a, b), np.arange(40) % 2), request_size=8, threads=2)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(a[:7]), torch.from_numpy(b[:7])).numpy()
+
+    def build(runtime: str) -> tuple[Path, tuple[Any, Any], Any]:
+        (tmp_path / "artifact").mkdir()
+        load_runtime(runtime).build(network, Quantization(), task, tmp_path / "artifact")
+        return tmp_path / "artifact", (a[:7], b[:7]), wanted
+
+    return build
+
+
+def test_an_export_holds_all_that_is_needed_and_nothing_else(tmp_path):
+    folder = export_strategy(
+        built("cnn", "openvino"), "slots: {}\n", {"pick": {"speedup": 12.5}}, tmp_path / "export"
+    )
+    names = {"artifact.json", "recipe.yaml", "report.html", "predict.py", "model.xml", "model.bin"}
+    assert {item.name for item in folder.iterdir()} == names
+    assert [item.name for item in tmp_path.iterdir()] == ["export"]
+    assert (folder / "recipe.yaml").read_text() == "slots: {}\n"
+    assert "12.5" in (folder / "report.html").read_text()
+
+
+def test_how_requests_are_spread_travels_with_the_export(tmp_path):
+    folder = export_strategy(
+        built("cnn", "openvino"), "", {}, tmp_path / "export", parallel=Parallel(3, 2, 4)
+    )
+    options = json.loads((folder / "artifact.json").read_text())["options"]
+    assert options["parallel"] == {"threads": 3, "replicas": 2, "batch": 4}
+    told = {"parallel": {"threads": 1, "replicas": 1, "batch": 2}}
+    folder = export_strategy(built("cnn", "openvino"), "", told, tmp_path / "told")
+    options = json.loads((folder / "artifact.json").read_text())["options"]
+    assert options["parallel"] == told["parallel"]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("parallel", SPREADS)
+def test_predict_py_answers_like_the_network(runtime, parallel, tmp_path):
+    folder = export_strategy(built("cnn", runtime), "", {}, tmp_path / "export", parallel=parallel)
+    np.save(tmp_path / "x.npy", samples("cnn", 7))
+    run_script(sys.executable, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert_same(np.load(tmp_path / "y.npy"), expected("cnn", 7))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_predict_py_has_ten_lines_where_a_request_is_answered_whole(runtime, tmp_path):
+    folder = export_strategy(
+        built("cnn", runtime), "", {}, tmp_path / "export", parallel=Parallel(2)
+    )
+    script = (folder / "predict.py").read_text()
+    code = [line for line in script.splitlines()[1:] if line.strip()]
+    assert len(code) <= 10
+    assert max(map(len, code)) <= 100
+
+
+def test_predict_py_prints_where_no_file_is_given(tmp_path):
+    folder = export_strategy(built("cnn", "onnxruntime"), "", {}, tmp_path / "export")
+    np.save(tmp_path / "x.npy", samples("cnn", 1))
+    done = subprocess.run(
+        [sys.executable, str(folder / "predict.py"), str(tmp_path / "x.npy")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = [float(number) for number in done.stdout.strip("[] \n").split()]
+    np.testing.assert_allclose(found, expected("cnn", 1)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("parallel", [Parallel(1), Parallel(2, 2, 3)])
+def test_predict_py_of_two_inputs_takes_two_files(two_inputs, runtime, parallel, tmp_path):
+    artifact, arrays, wanted = two_inputs(runtime)
+    folder = export_strategy(artifact, "", {}, tmp_path / "export", parallel=parallel)
+    for name, array in zip("ab", arrays, strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    files = (tmp_path / "a.npy", tmp_path / "b.npy", tmp_path / "y.npy")
+    run_script(sys.executable, folder, *files)
+    assert_same(np.load(tmp_path / "y.npy"), wanted)
+
+
+ALONE = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+sys.modules["autoopt"] = None
+sys.argv = [sys.argv[1] + "/predict.py", *sys.argv[2:]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+assert sys.modules["autoopt"] is None
+"""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "weights8"])
+def test_predict_py_of_torch_runs_from_a_copied_folder_where_autoopt_is_missing(
+    precision, tmp_path
+):
+    source = export_strategy(built("mlp", "eager", precision), "", {}, tmp_path / "export")
+    folder = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(source, folder)
+    shutil.rmtree(source)
+    (tmp_path / "cwd").mkdir()
+    np.save(tmp_path / "x.npy", samples("mlp", 7))
+    # Isolated: neither PYTHONPATH nor the current folder nor a user's packages are looked at.
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, folder, tmp_path / "x.npy", tmp_path / "y.npy"],
+        capture_output=True, text=True, check=False, cwd=tmp_path / "cwd",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with load(folder) as predict:
+        answers = np.asarray(predict(samples("mlp", 7)), dtype=np.float32)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), answers, 1e-3)
+    assert distance(np.load(tmp_path / "y.npy"), expected("mlp", 7)) < TOLERANCE[precision]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", [Parallel(2), Parallel(2, 2, 3)])
+def test_predict_py_of_a_compiled_program_answers_like_the_network(parallel, tmp_path):
+    folder = export_strategy(
+        built("cnn", "compiled"), "", {}, tmp_path / "export", parallel=parallel
+    )
+    np.save(tmp_path / "x.npy", samples("cnn", 7))
+    run_script(sys.executable, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert_same(np.load(tmp_path / "y.npy"), expected("cnn", 7))
+
+
+@pytest.mark.parametrize("network", ["cnn", "fixed"])
+def test_predict_py_of_a_program_of_torch_opens_it_safely(network, tmp_path):
+    folder = export_strategy(built(network, "eager"), "", {}, tmp_path / "export")
+    np.save(tmp_path / "x.npy", samples(network, 7))
+    run_script(sys.executable, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert_same(np.load(tmp_path / "y.npy"), expected(network, 7))
+    assert "torch.export.load(" not in (folder / "predict.py").read_text()
+    assert "autoopt import" not in (folder / "safe_pt2.py").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_predict_py_runs_where_only_numpy_and_the_runtime_are_installed(runtime, tmp_path):
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=True)
+    python = str(home / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "-q", "numpy", runtime], check=True)
+    folder = export_strategy(
+        built("cnn", runtime, "static"), "", {}, tmp_path / "export", parallel=Parallel(2, 2)
+    )
+    np.save(tmp_path / "x.npy", samples("cnn", 7))
+    run_script(python, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    with load(folder) as predict:
+        wanted: Any = predict(samples("cnn", 7))
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), wanted, atol=1e-4)
+
+
+def test_an_earlier_export_is_replaced_only_when_told(tmp_path):
+    target = tmp_path / "export"
+    export_strategy(built("mlp", "eager"), "first", {}, target)
+    with pytest.raises(FolderError, match="holds an export already"):
+        export_strategy(built("mlp", "openvino"), "second", {}, target)
+    assert (target / "recipe.yaml").read_text() == "first"
+    export_strategy(built("mlp", "openvino"), "second", {}, target, overwrite=True)
+    assert (target / "recipe.yaml").read_text() == "second"
+    assert not (target / "model.pt2").exists()
+    assert [item.name for item in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FolderError, match="something else than an export"):
+        export_strategy(built("mlp", "eager"), "", {}, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_an_export_with_a_persons_own_file_in_it_is_never_replaced(tmp_path):
+    target = export_strategy(built("mlp", "eager"), "", {}, tmp_path / "export")
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(FolderError, match=r"no export wrote \(notes\.txt\)"):
+        export_strategy(built("mlp", "eager"), "", {}, target, overwrite=True)
+    assert (target / "notes.txt").exists()
+
+
+def test_a_file_in_the_way_is_refused(tmp_path):
+    (tmp_path / "export").write_text("a file")
+    with pytest.raises(FolderError, match="is not a folder"):
+        export_strategy(built("mlp", "eager"), "", {}, tmp_path / "export")
+
+
+def test_an_empty_folder_and_missing_parents_are_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for target in (tmp_path / "empty", tmp_path / "a" / "b"):
+        assert (export_strategy(built("mlp", "eager"), "", {}, target) / "predict.py").is_file()
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(FolderError, match="the disk is full"):
+        export_strategy(built("mlp", "eager"), "", {}, tmp_path / "export")
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_little_room_is_said_before_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_module, "MARGIN", 10**18)
+    with pytest.raises(FolderError, match=r"MB are needed, .* MB are free"):
+        export_strategy(built("mlp", "eager"), "", {}, tmp_path / "export")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_artefact_is_not_exported(tmp_path):
+    source = tmp_path / "artifact"
+    shutil.copytree(built("mlp", "onnxruntime"), source)
+    (source / "model.onnx").write_bytes(b"x")
+    with pytest.raises(ArtifactError, match="is not what was exported"):
+        export_strategy(source, "", {}, tmp_path / "export")
+
+
+def test_a_report_compares_the_export_with_the_original():
+    def record(latency: float) -> dict[str, Any]:
+        low, high = latency * 0.9, latency * 1.1
+        stat = {"value": latency, "low": low, "high": high, "n": 5, "unit": "ms"}
+        return {"measurement": {"stats": {"latency": stat}, "realised": {"precision": "int8"}}}
+
+    row = {
+        "number": 7, "role": "search", "front": True, "values": {"latency": [1.5, 1.4, 1.6]},
+        "speedup": 8.0, "summary": "half the channels",
+    }  # fmt: skip
+    sections = report_sections(
+        {
+            "summary": "half the channels, int8",
+            "record": record(1.5),
+            "original": record(12.0),
+            "rows": [row, {**row, "front": False, "number": 8}],
+            "objectives": [{"name": "latency", "label": "latency", "unit": "ms"}],
+            "parallel": {"threads": 2},
+        }
+    )
+    assert sections["title"] == "half the channels, int8"
+    (figures,) = sections["figures"]
+    assert figures["original"] == "12 ms (10.8 to 13.2)"
+    assert figures["exported"] == "1.5 ms (1.35 to 1.65)"
+    assert [item["number"] for item in sections["front"]] == [7]
+    assert sections["front"][0]["latency (ms)"] == 1.5
+    assert "notes" not in sections
+
+
+def test_a_report_escapes_what_is_not_ours_and_shows_tables():
+    page = report_html(
+        {
+            "title": "<script>",
+            "front": [{"latency (ms)": 1.23456, "recipe": "<b>"}, {"accuracy": 0.99}],
+            "notes": ["a & b"],
+        },
+        chart="<svg></svg>",
+    )
+    assert "<script>" not in page
+    assert "<b>" not in page
+    assert "<svg></svg>" in page
+    assert "<td>1.235</td><td>&lt;b&gt;</td>" in page
+    assert "<li>a &amp; b</li>" in page
+    assert "http" not in page

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from autoopt.errors import ModelError
+from autoopt.plan import Drop, Edit, Keep, from_json, to_json
+from autoopt.replay import replay
+
+
+def kept(edits: list[Edit], module: nn.Module) -> Any:
+    return replay(nn.Sequential(module), edits).get_submodule("0")
+
+
+def keep(axis: Any, *indices: int) -> Keep:
+    return Keep("0", axis, indices)
+
+
+def test_a_linear_layer_keeps_rows_and_columns_and_says_its_new_widths():
+    layer = nn.Linear(4, 3)
+    cut = kept([keep("out", 0, 2), keep("in", 1, 3)], layer)
+    assert (cut.in_features, cut.out_features) == (2, 2)
+    assert torch.equal(cut.weight, layer.weight[[0, 2]][:, [1, 3]])
+    assert torch.equal(cut.bias, layer.bias[[0, 2]])
+
+
+def test_a_convolution_keeps_channels_on_both_axes():
+    layer = nn.Conv2d(4, 6, 3)
+    cut = kept([keep("out", 1, 5), keep("in", 0, 3)], layer)
+    assert (cut.in_channels, cut.out_channels) == (2, 2)
+    assert torch.equal(cut.weight, layer.weight[[1, 5]][:, [0, 3]])
+
+
+def test_a_transposed_convolution_has_its_axes_the_other_way_round():
+    layer = nn.ConvTranspose2d(4, 6, 3)
+    cut = kept([keep("out", 1, 5), keep("in", 0, 3)], layer)
+    assert torch.equal(cut.weight, layer.weight[[0, 3]][:, [1, 5]])
+    assert cut(torch.ones(1, 2, 4, 4)).shape[1] == 2
+
+
+def test_a_depthwise_convolution_loses_whole_groups():
+    layer = nn.Conv2d(6, 6, 3, groups=6)
+    cut = kept([keep("out", 0, 1, 4)], layer)
+    assert (cut.groups, cut.in_channels, cut.out_channels) == (3, 3, 3)
+    x = torch.randn(2, 6, 5, 5)
+    torch.testing.assert_close(cut(x[:, [0, 1, 4]]), layer(x)[:, [0, 1, 4]])
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_grouped_convolution_with_the_other_inputs_at_zero_computes_the_same(kind):
+    layer = kind(8, 4, 3, groups=2)
+    inputs, outputs = [0, 3, 5, 6], [1, 2]
+    cut = kept([keep("in", *inputs), keep("out", *outputs)], layer)
+    x = torch.randn(2, 8, 5, 5)
+    x[:, [1, 2, 4, 7]] = 0
+    torch.testing.assert_close(cut(x[:, inputs]), layer(x)[:, outputs])
+    assert (cut.in_channels, cut.out_channels, cut.groups) == (4, 2, 2)
+
+
+def test_groups_must_keep_equally_many_channels():
+    with pytest.raises(ModelError, match=r"'0'.*each of the 2 groups"):
+        kept([keep("in", 0, 1, 4)], nn.Conv2d(8, 4, 3, groups=2))
+    with pytest.raises(ModelError, match="each of the 2 groups"):
+        kept([keep("out", 0, 1, 4)], nn.GroupNorm(2, 8))
+
+
+def test_a_batch_norm_keeps_its_statistics():
+    layer: Any = nn.BatchNorm1d(4).train()
+    layer(torch.randn(8, 4))
+    cut = kept([keep("out", 1, 2)], layer)
+    assert cut.num_features == 2
+    assert torch.equal(cut.running_var, layer.running_var[[1, 2]])
+    assert cut.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "attribute", "value", "x"),
+    [
+        (nn.BatchNorm2d(4, affine=False), "num_features", 2, torch.randn(1, 2, 3, 3)),
+        (nn.LayerNorm(4), "normalized_shape", (2,), torch.randn(3, 2)),
+        (nn.LayerNorm((3, 4)), "normalized_shape", (3, 2), torch.randn(5, 3, 2)),
+        (nn.LayerNorm(4, bias=False), "normalized_shape", (2,), torch.randn(3, 2)),
+        (nn.GroupNorm(2, 4), "num_channels", 2, torch.randn(1, 2, 3)),
+        (nn.Embedding(5, 4), "embedding_dim", 2, torch.tensor([1])),
+        (nn.PReLU(4), "num_parameters", 2, torch.randn(1, 2)),
+    ],
+)
+def test_norms_embeddings_and_prelus_run_at_their_new_width(layer, attribute, value, x):
+    cut = kept([keep("out", 1, 2)], layer)
+    assert getattr(cut, attribute) == value
+    assert cut.eval()(x).isfinite().all()
+
+
+def test_a_dropped_module_gives_back_what_it_gets():
+    network = replay(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), [Drop("0")])
+    assert torch.equal(network(torch.tensor([1.0, 2.0, 3.0])), torch.tensor([1.0, 2.0, 3.0]))
+
+
+def test_indices_count_in_the_module_as_earlier_edits_left_it():
+    layer = nn.Linear(2, 5)
+    cut = kept([keep("out", 1, 2, 4), keep("out", 2)], layer)
+    assert torch.equal(cut.weight, layer.weight[[4]])
+
+
+def test_the_model_and_its_flags_stay_as_they_were():
+    model: Any = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3).eval())
+    model[0].weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    network: Any = replay(model, [keep("out", 0), Keep("1", "out", (0,))])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model[0].out_features == 3
+    assert not network[0].weight.requires_grad
+    assert network[0].bias.requires_grad
+    assert (network[0].training, network[1].training) == (True, False)
+
+
+def tied() -> Any:
+    model = nn.ModuleDict({"embed": nn.Embedding(7, 4), "head": nn.Linear(4, 7, bias=False)})
+    model["head"].weight = model["embed"].weight
+    return model
+
+
+def test_shared_parameters_stay_shared_when_all_of_them_are_cut_alike():
+    network: Any = replay(tied(), [Keep("embed", "out", (0, 2)), Keep("head", "in", (0, 2))])
+    assert network["embed"].weight is network["head"].weight
+    assert network["head"].in_features == network["embed"].embedding_dim == 2
+
+
+def test_a_shared_parameter_that_is_cut_in_one_place_only_is_refused():
+    with pytest.raises(ModelError, match=r"'head\.weight' shares"):
+        replay(tied(), [Keep("embed", "out", (0, 2))])
+
+
+@pytest.mark.parametrize("indices", [(), (0, 9), (1, 0), (0, 0), (-1,)])
+def test_indices_that_do_not_fit_are_named(indices):
+    with pytest.raises(ModelError, match=r"'0'.*within 0–2, but got \["):
+        kept([keep("out", *indices)], nn.Linear(3, 3))
+
+
+def test_a_module_that_is_absent_or_of_a_strange_kind_is_named():
+    with pytest.raises(ModelError, match=r"'body\.conv', which this model does not have"):
+        replay(nn.Sequential(), [Drop("body.conv")])
+    with pytest.raises(ModelError, match=r"'0': LSTM cannot be cut; known: .*Linear"):
+        kept([keep("out", 0)], nn.LSTM(3, 3))
+    with pytest.raises(ModelError, match="drops the whole model"):
+        replay(nn.Linear(1, 1), [Drop("")])
+
+
+def test_a_computed_weight_is_refused():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+    with pytest.raises(ModelError, match=r"'0'.*parametrization"):
+        kept([keep("out", 0)], layer)
+
+
+def test_a_plan_survives_json():
+    edits = (Keep("0", "out", (0, 2)), Keep("2", "in", (0, 2)), Drop("1"))
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    x = torch.randn(4, 2)
+    assert from_json(to_json(edits)) == edits
+    assert torch.equal(replay(model, edits)(x), replay(model, from_json(to_json(edits)))(x))
