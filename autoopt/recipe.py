@@ -14,7 +14,7 @@ import yaml
 
 from search_spaces import NEUTRAL, SLOTS, STAGES
 
-STRUCTURAL_SLOTS = ("student", "pruning")
+STRUCTURAL_SLOTS = ("student", "pruning", "factorization")
 """Slots that cut something out of the network, so that there is something to recover."""
 
 FORMAT = 1

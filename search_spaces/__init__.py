@@ -4,7 +4,7 @@ dimensions      Choice, Int, Float: the range of one setting
 menu            slots, stages and the neutral option of each slot
 space           SearchSpace: narrow, fix, extend, count, sample, describe, YAML
 presets         quick, balanced, thorough
-students pruning recovery quantization runtimes parallel     the menu, one file a slot
+students pruning factorization recovery quantization runtimes parallel     the menu, one file a slot
 errors          SpaceError and what derives from it
 """
 
@@ -16,6 +16,7 @@ from search_spaces.errors import (
     SpaceFileError,
     UnknownNameError,
 )
+from search_spaces.factorization import FACTORIZATION
 from search_spaces.menu import NEUTRAL, SLOTS, STAGES, Options, Point, Settings
 from search_spaces.parallel import PARALLEL, cap_threads
 from search_spaces.presets import PRESETS, balanced, preset, quick, thorough
@@ -27,6 +28,7 @@ from search_spaces.space import SearchSpace
 from search_spaces.students import STUDENTS
 
 __all__ = [
+    "FACTORIZATION",
     "NEUTRAL",
     "PARALLEL",
     "PRESETS",

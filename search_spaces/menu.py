@@ -22,7 +22,7 @@ Point: TypeAlias = Mapping[str, tuple[str, Mapping[str, Scalar]]]
 
 STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "network": ("student", "pruning", "recovery"),
+        "network": ("student", "pruning", "factorization", "recovery"),
         "artifact": ("quantization", "runtime"),
         "deployment": ("parallel",),
     }
@@ -36,6 +36,7 @@ NEUTRAL: Final[Mapping[str, str]] = MappingProxyType(
     {
         "student": "none",
         "pruning": "none",
+        "factorization": "none",
         "recovery": "none",
         "quantization": "float32",
         "runtime": "eager",

@@ -9,6 +9,7 @@ from typing import Final
 
 from search_spaces.dimensions import Choice
 from search_spaces.errors import UnknownNameError
+from search_spaces.factorization import FACTORIZATION
 from search_spaces.parallel import PARALLEL, cap_threads
 from search_spaces.pruning import PRUNING
 from search_spaces.quantization import QUANTIZATION
@@ -50,18 +51,27 @@ def quick(cores: int | None = None) -> SearchSpace:
 
 
 def balanced(cores: int | None = None) -> SearchSpace:
-    """Give the whole menu as it stands in the files of this package: for an hour.
+    """Give what usually wins, in the ranges of the files of this package: for an hour.
 
     Parameters
     ----------
     cores : int, optional
         Cores that candidates may use; those of this machine by default.
     """
-    return _capped(_whole_menu(), cores)
+    space = _whole_menu().narrow(
+        student=["none", "width", "depth"],
+        pruning=["none", "magnitude"],
+        factorization=["none"],
+        recovery=["none", "recalibrate", "finetune", "distill"],
+        quantization=["float32", "bfloat16", "static_int8", "weight_only"],
+        runtime=["eager", "compiled", "onnxruntime", "openvino"],
+        parallel=["default", "tuned"],
+    )
+    return _capped(space, cores)
 
 
 def thorough(cores: int | None = None) -> SearchSpace:
-    """Give a space for a night: finer ratios, longer training, more threads.
+    """Give the whole menu, and then some: finer ratios, longer training. For a night.
 
     Parameters
     ----------
@@ -117,6 +127,7 @@ def _whole_menu() -> SearchSpace:
         {
             "student": STUDENTS,
             "pruning": PRUNING,
+            "factorization": FACTORIZATION,
             "recovery": RECOVERY,
             "quantization": QUANTIZATION,
             "runtime": RUNTIMES,

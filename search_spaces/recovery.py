@@ -1,4 +1,4 @@
-"""How accuracy is won back after a cut: the third slot, and the one that costs time."""
+"""How accuracy is won back after a cut: the slot that costs time."""
 
 from __future__ import annotations
 

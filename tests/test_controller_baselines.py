@@ -22,6 +22,7 @@ def test_the_original_is_eager_float32_and_nothing_else() -> None:
     assert original().point() == {
         "student": ("none", {}),
         "pruning": ("none", {}),
+        "factorization": ("none", {}),
         "recovery": ("none", {}),
         "quantization": ("float32", {}),
         "runtime": ("eager", {}),

@@ -89,7 +89,8 @@ def test_unknown_preset_lists_the_known() -> None:
 
 def test_public_names_are_those_in_the_table_of_contents() -> None:
     public = """
-        NEUTRAL PARALLEL PRESETS PRUNING QUANTIZATION RECOVERY RUNTIMES SLOTS STAGES STUDENTS
+        FACTORIZATION NEUTRAL PARALLEL PRESETS PRUNING QUANTIZATION RECOVERY RUNTIMES SLOTS
+        STAGES STUDENTS
         Choice Dimension DimensionError Float Int Options Point PointError Scalar SearchSpace
         Settings SpaceError SpaceFileError UnknownNameError
         balanced cap_threads preset quick thorough

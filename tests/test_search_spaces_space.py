@@ -39,7 +39,8 @@ def key(point: Point) -> str:
 
 
 def test_slots_are_the_stages_slots_in_order() -> None:
-    assert SLOTS == ("student", "pruning", "recovery", "quantization", "runtime", "parallel")
+    network = ("student", "pruning", "factorization", "recovery")
+    assert (*network, "quantization", "runtime", "parallel") == SLOTS
     assert tuple(slot for slots in STAGES.values() for slot in slots) == SLOTS
     assert tuple(NEUTRAL) == SLOTS
 
@@ -207,8 +208,8 @@ def test_html_escapes_what_users_wrote() -> None:
 
 def test_repr_is_short() -> None:
     assert repr(quick(2)) == (
-        "<SearchSpace of 9,360 points; options: student 2, pruning 2, recovery 4, "
-        "quantization 4, runtime 3, parallel 2>"
+        "<SearchSpace of 9,360 points; options: student 2, pruning 2, "
+        "factorization 1, recovery 4, quantization 4, runtime 3, parallel 2>"
     )
 
 
@@ -323,7 +324,7 @@ def test_each_error_states_the_rule_and_what_is_known(
 @pytest.mark.parametrize(
     ("slots", "message"),
     [
-        ({"student": {"a": {}}}, "every slot must be present; missing pruning, recovery"),
+        ({"student": {"a": {}}}, "every slot must be present; missing pruning, factorization"),
         (3, "a space must map slots to options; got 3"),
         ({"engine": {}}, "unknown slot 'engine'"),
         ({**balanced(2).slots, "student": {}}, "at least one option; student has none"),

@@ -38,7 +38,7 @@ def uniform(space: SearchSpace, refused: Refused, records: Iterable[Record]) -> 
     Precision is float32 unless it is the technique.
     """
     near = fast_runtimes(records)
-    for slot in ("quantization", "student", "pruning"):
+    for slot in ("quantization", "student", "pruning", "factorization"):
         for option in space.slots[slot]:
             if option == NEUTRAL[slot]:
                 continue

@@ -27,6 +27,7 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "magnitude": "channel_pruning:MagnitudePruning",
             }
         ),
+        "factorization": MappingProxyType({"none": "unchanged:Unchanged"}),
         "recovery": MappingProxyType(
             {
                 "none": "unchanged:Unchanged",
