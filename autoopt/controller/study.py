@@ -10,23 +10,17 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.constraint import Constraint
+from autoopt.controller.parameters import Parameters
 from autoopt.measurement import Axis
 from autoopt.recipe import Recipe
 from autoopt.record import Record
-from search_spaces import Choice, Dimension, Int, SearchSpace
+from search_spaces import SearchSpace
 
 logger = logging.getLogger("autoopt.controller")
 
@@ -68,7 +62,7 @@ class Study:
         name: str,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space = space
+        self._parameters = Parameters(space)
         self._axes = tuple(axes)
         directions = [axis.direction for axis in axes]
         self._memory = optuna.create_study(directions=directions, sampler=sampler)
@@ -91,12 +85,12 @@ class Study:
             Slots that are not asked for.
         """
         if fixed is not None and slots:
-            self._memory.enqueue_trial(self._params(fixed, slots))
+            self._memory.enqueue_trial(self._parameters.of(fixed, slots))
         trial = self._memory.ask()
-        point = {slot: self._suggest(trial, slot) for slot in self._space.slots}
+        recipe = self._parameters.suggest(trial)
         # What was proposed is told with its outcome as a trial of its own, if it is taken at all.
         self._memory.tell(trial, state=TrialState.FAIL)
-        return Recipe.of(point)
+        return recipe
 
     def tell(self, record: Record, constraints: Sequence[Constraint]) -> None:
         """Add a finished candidate to both studies."""
@@ -122,18 +116,14 @@ class Study:
 
     def _frozen(self, record: Record, constraints: Sequence[Constraint]) -> FrozenTrial:
         """Return a record as a trial; every constraint stands on every measured trial."""
-        params = {
-            name: value
-            for name, value in self._params(record.recipe, tuple(self._space.slots)).items()
-            if self._holds(name, value)
-        }
+        params = self._parameters.inside(self._parameters.of(record.recipe))
         values = [stat.value for axis in self._axes if (stat := record.stat(axis.name))]
         complete = len(values) == len(self._axes)
         return create_trial(
             state=TrialState.COMPLETE if complete else TrialState.FAIL,
             values=values if complete else None,
             params=params,
-            distributions={name: self._distribution(name) for name in params},
+            distributions={name: self._parameters.distribution(name) for name in params},
             user_attrs={
                 "number": record.number,
                 "role": record.role,
@@ -144,60 +134,3 @@ class Study:
             if complete
             else None,
         )
-
-    def _suggest(self, trial: Trial, slot: str) -> tuple[str, dict[str, Any]]:
-        options = self._space.slots[slot]
-        option = str(trial.suggest_categorical(slot, list(options)))
-        settings = {
-            setting: _ask(trial, f"{slot}.{option}.{setting}", dimension)
-            for setting, dimension in options[option].items()
-        }
-        return option, settings
-
-    def _params(self, recipe: Recipe, slots: Sequence[str]) -> dict[str, Any]:
-        """Return the choices of some slots under the names that the studies use."""
-        params: dict[str, Any] = {}
-        for slot in slots:
-            pick = recipe[slot]
-            params[slot] = pick.option
-            params |= {f"{slot}.{pick.option}.{name}": v for name, v in pick.settings.items()}
-        return params
-
-    def _holds(self, name: str, value: Any) -> bool:
-        """Say whether the space has this choice; a baseline may lie outside a narrowed space."""
-        slot, _, rest = name.partition(".")
-        if not rest:
-            return value in self._space.slots[slot]
-        option, _, setting = rest.rpartition(".")
-        dimension = self._space.slots[slot].get(option, {}).get(setting)
-        return dimension is not None and dimension.contains(value)
-
-    def _distribution(self, name: str) -> BaseDistribution:
-        slot, _, rest = name.partition(".")
-        if not rest:
-            return CategoricalDistribution(tuple(self._space.slots[slot]))
-        option, _, setting = rest.rpartition(".")
-        return _distribution(self._space.slots[slot][option][setting])
-
-
-def _ask(trial: Trial, name: str, dimension: Dimension) -> Any:
-    """Ask for one setting; the ranges must be those of `_distribution`."""
-    if isinstance(dimension, Choice):
-        return trial.suggest_categorical(name, list(dimension))
-    low, high, step, log = dimension.low, dimension.high, dimension.step, dimension.log
-    if isinstance(dimension, Int):
-        return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
-    value = trial.suggest_float(name, low, high, step=step, log=log)
-    # Optuna's 0.1 + 2 · 0.1 is not 0.3: a point must have one form, and lie in the space.
-    return value if dimension.contains(value) else min(dimension, key=lambda v: abs(v - value))
-
-
-def _distribution(dimension: Dimension) -> BaseDistribution:
-    """Return a dimension in Optuna's terms."""
-    if isinstance(dimension, Choice):
-        return CategoricalDistribution(tuple(dimension))
-    if isinstance(dimension, Int):
-        return IntDistribution(
-            dimension.low, dimension.high, log=dimension.log, step=dimension.step or 1
-        )
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)

@@ -1,0 +1,19 @@
+"""The staged search: cheap completions of networks that are there against new networks.
+
+sampler       StagedSampler: the search as Optuna sees it
+staged        StagedSearch: the decision of each round
+candidates    the pool that it chooses from
+surrogate     what a candidate is expected to measure
+scale         on which scale an objective is modelled
+improvement   what a point would add to the hypervolume
+codes         points as rows of whole numbers
+"""
+
+from __future__ import annotations
+
+from autoopt.controller.staged.candidates import Kitchen
+from autoopt.controller.staged.codes import Codes
+from autoopt.controller.staged.sampler import StagedSampler
+from autoopt.controller.staged.staged import Goal, Observation, StagedSearch
+
+__all__ = ["Codes", "Goal", "Kitchen", "Observation", "StagedSampler", "StagedSearch"]

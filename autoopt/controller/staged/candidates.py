@@ -1,0 +1,221 @@
+"""The pool of candidates that a search keeps, improves and chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from autoopt.controller.staged.codes import Code, Codes, Floats, keys
+from autoopt.recipe import Recipe
+
+CAPACITY = 1200
+"""Candidates that the pool holds; a space of no more points is listed whole."""
+
+FRESH_NETWORKS, FRESH_COMPLETIONS = 16, 6
+"""New networks bred a round, and the completions that each is given."""
+
+REVISITED, REVISITED_COMPLETIONS = 6, 10
+"""Networks that are there and get further completions a round."""
+
+DRAWN = 0.12
+"""Share of what is bred that is drawn anew, so that no region is out of reach."""
+
+Features = Callable[[Recipe], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Kitchen:
+    """What a search knows of its candidates beside their points.
+
+    Attributes
+    ----------
+    codes
+        Translates between recipes and rows.
+    features
+        What is computed of a recipe without building it; always the same names.
+    network_seconds, completion_seconds
+        What making the network, and all that comes after, is predicted to take.
+    refused
+        Says whether a recipe is known not to run.
+    same
+        Brings recipes that do the same to one form.
+    """
+
+    codes: Codes
+    features: Features
+    network_seconds: Callable[[Recipe], float]
+    completion_seconds: Callable[[Recipe], float]
+    refused: Callable[[Recipe], bool] = lambda recipe: False
+    same: Callable[[Recipe], Recipe] = lambda recipe: recipe
+
+
+@dataclass
+class Candidates:
+    """Recipes that may be next, with all that a model needs of each.
+
+    Attributes
+    ----------
+    kitchen
+        What is known of recipes.
+    random
+        Where children come from.
+    rows, features, inputs
+        One row a candidate.
+    recipes, networks
+        The recipe of each, and the key of its network.
+    network_seconds, completion_seconds
+        What each is predicted to take: its network if it has to be made, and all after it.
+    """
+
+    kitchen: Kitchen
+    random: np.random.Generator
+    rows: Code = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int16))
+    features: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    inputs: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    recipes: list[Recipe] = field(default_factory=list)
+    networks: list[bytes] = field(default_factory=list)
+    network_seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    completion_seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    _known: set[bytes] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.recipes)
+
+    def ban(self, row: Code) -> None:
+        """Never hold a point again: it was measured, or it failed."""
+        (key,) = keys(row[None])
+        if key in self._known:
+            self.keep(np.array([k != key for k in keys(self.rows)], dtype=bool))
+        self._known.add(key)
+
+    def keep(self, mask: npt.NDArray[np.bool_]) -> None:
+        """Drop the candidates that the mask leaves out; they may come back."""
+        if mask.all() or not len(self):
+            return
+        self._known.difference_update(keys(self.rows[~mask]))
+        for name in ("rows", "features", "inputs", "network_seconds", "completion_seconds"):
+            setattr(self, name, getattr(self, name)[mask])
+        self.recipes = [recipe for recipe, kept in zip(self.recipes, mask, strict=True) if kept]
+        self.networks = [key for key, kept in zip(self.networks, mask, strict=True) if kept]
+
+    def add(self, rows: Code) -> None:
+        """Take in those that are new, can run, and lie in the space in their one form."""
+        codes, found, recipes = self.kitchen.codes, [], []
+        for row, key in zip(rows, keys(rows), strict=True):
+            if key in self._known:
+                continue
+            recipe = self.kitchen.same(codes.decode(row))
+            tidy = codes.encode(recipe)
+            if tidy is None:
+                continue
+            (key,) = keys(tidy[None])
+            if key not in self._known and not self.kitchen.refused(recipe):
+                self._known.add(key)
+                found.append(tidy)
+                recipes.append(recipe)
+        if found:
+            self._append(np.array(found), recipes)
+
+    def describe(self, rows: Code, recipes: Sequence[Recipe]) -> tuple[Floats, Floats]:
+        """Return features and inputs of points, a row each.
+
+        Ordered inputs stand among the features too, with their squares: many an effect bends.
+        """
+        inputs = self.kitchen.codes.inputs(rows)
+        known = np.array([list(self.kitchen.features(recipe).values()) for recipe in recipes])
+        return np.hstack([known.reshape(len(rows), -1), inputs, inputs**2]), inputs
+
+    def _append(self, rows: Code, recipes: list[Recipe]) -> None:
+        features, inputs = self.describe(rows, recipes)
+        networks, completions = self._prices(recipes)
+        new = {
+            "rows": rows,
+            "features": features,
+            "inputs": inputs,
+            "network_seconds": networks,
+            "completion_seconds": completions,
+        }
+        for name, table in new.items():
+            old = getattr(self, name)
+            setattr(self, name, np.concatenate([old, table]) if len(self) else table)
+        self.recipes += recipes
+        self.networks += keys(rows[:, self.kitchen.codes.network])
+
+    def reprice(self) -> None:
+        """Ask again what everything is predicted to take."""
+        self.network_seconds, self.completion_seconds = self._prices(self.recipes)
+
+    def _prices(self, recipes: Sequence[Recipe]) -> tuple[Floats, Floats]:
+        kitchen = self.kitchen
+        networks = [kitchen.network_seconds(recipe) for recipe in recipes]
+        completions = [kitchen.completion_seconds(recipe) for recipe in recipes]
+        return np.array(networks, dtype=float), np.maximum(completions, 1e-9)
+
+    def refresh(self, parents: Code, present: Code) -> None:
+        """Breed more candidates.
+
+        Parameters
+        ----------
+        parents
+            Rows worth breeding from, the best first.
+        present
+            One row of each network that is there, those worth most first.
+        """
+        codes = self.kitchen.codes
+        if codes.space.size <= CAPACITY:
+            if not len(self):
+                self.add(_every(codes))
+            return
+        if len(parents):
+            self.add(self._children(parents))
+        else:
+            self.add(codes.draw(FRESH_NETWORKS * FRESH_COMPLETIONS, self.random))
+        if len(present):
+            self.add(self._completions(parents, present))
+
+    def _children(self, parents: Code) -> Code:
+        """Return new networks with some completions each."""
+        codes = self.kitchen.codes
+        networks = self._bred(parents, FRESH_NETWORKS)
+        rows = np.repeat(networks, FRESH_COMPLETIONS, axis=0)
+        completions = self._bred(parents, len(rows))
+        return codes.tidy(np.where(codes.network, rows, completions))
+
+    def _completions(self, parents: Code, present: Code) -> Code:
+        """Return further completions of networks that are there, mostly of the first ones."""
+        codes = self.kitchen.codes
+        order = self.random.geometric(min(0.5, 6 / (len(present) + 1)), REVISITED) - 1
+        chosen = present[np.minimum(order, len(present) - 1)]
+        rows = np.repeat(chosen, REVISITED_COMPLETIONS, axis=0)
+        completions = self._bred(parents if len(parents) else rows, len(rows))
+        return codes.tidy(np.where(codes.network, rows, completions))
+
+    def _bred(self, parents: Code, count: int) -> Code:
+        """Return children: each column from either parent, some a step further, some drawn."""
+        codes, random = self.kitchen.codes, self.random
+        first = parents[self._favoured(len(parents), count)]
+        second = parents[self._favoured(len(parents), count)]
+        children = np.where(random.random((count, first.shape[1])) < 0.5, first, second)
+        moved = random.random(children.shape) < 1.5 / children.shape[1]
+        steps = random.choice(np.array([-2, -1, 1, 2], dtype=np.int16), children.shape)
+        ordered = np.array([column.ordered for column in codes.columns])
+        drawn = codes.draw(count, random)
+        stepped = np.clip(children + steps, 0, codes.sizes - 1)
+        children = np.where(moved, np.where(ordered, stepped, drawn), children)
+        anew = random.random(count) < DRAWN
+        bred: Code = np.where(anew[:, None], drawn, children).astype(np.int16)
+        return codes.tidy(bred)
+
+    def _favoured(self, available: int, count: int) -> npt.NDArray[np.int64]:
+        """Return positions, the first ones more often."""
+        return np.asarray((available * self.random.random(count) ** 1.5).astype(np.int64))
+
+
+def _every(codes: Codes) -> Code:
+    """Return every point of a small space as a row."""
+    rows = [codes.encode(Recipe.of(point)) for point in codes.space.points()]
+    return np.array([row for row in rows if row is not None])

@@ -1,0 +1,402 @@
+"""The decision of each round: a new network, or a completion of one that is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from autoopt.controller.staged.candidates import CAPACITY, Candidates, Kitchen
+from autoopt.controller.staged.codes import Code, Floats, keys
+from autoopt.controller.staged.improvement import Boxes, complementary
+from autoopt.controller.staged.scale import Scale, fitting
+from autoopt.controller.staged.surrogate import Surrogate
+from autoopt.recipe import Recipe
+
+Group = npt.NDArray[np.int64]
+"""Positions in the pool of candidates of one network."""
+
+KEPT = 3 * CAPACITY // 4
+"""Candidates that remain in a pool that has outgrown its capacity."""
+
+HORIZON = 6
+"""Complementary completions that are credited to a network: about what it will be given."""
+
+SPREAD_NETWORKS, SPREAD_COMPLETIONS = 4, 3
+"""Networks far from one another that are made first, and the completions of each."""
+
+OPTIMISM = 0.8
+"""Standard deviations below the mean at which candidates are screened."""
+
+ROUGH = 0.4
+"""The same for candidates of which only the mean is known, in deviations of the prior."""
+
+SCREENED = 480
+"""Candidates of the pool whose deviation is computed."""
+
+FINALISTS = 8
+"""Networks of each kind, there and new, that are looked at closely."""
+
+LOOKED_AT = 8
+"""Completions of each finalist that are looked at closely."""
+
+DRAWS = 8
+"""Points of the quasi-Monte-Carlo sequence that stand for what a model does not know."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What makes a point worth something; less is better on every axis.
+
+    Attributes
+    ----------
+    caps
+        The worst values that are of any use; NaN on an axis without one.
+    drop
+        How much worse than the original the quality may be, where it has no cap.
+    quality
+        Position of the axis that is a loss against the original, or None.
+    """
+
+    caps: tuple[float, ...]
+    drop: float = 0.05
+    quality: int | None = 0
+
+    def reference(self, original: Floats, beyond: Floats) -> Floats:
+        """Return the corner of the hypervolume.
+
+        An axis without a cap ends at the original and a little `beyond`, so that an axis on
+        which nothing can be gained does not make all volumes zero.
+        """
+        corner = original + beyond
+        if self.quality is not None:
+            corner[self.quality] = original[self.quality] + self.drop
+        caps = np.array(self.caps)
+        return np.where(np.isnan(caps), corner, caps)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What became of one recipe.
+
+    Attributes
+    ----------
+    recipe
+        The recipe; None for a point outside the space, of which no model can learn.
+    values
+        One a axis, less is better; None for a failure.
+    noise
+        Standard deviation of each value.
+    network
+        Whether its network is there now.
+    """
+
+    recipe: Recipe | None
+    values: tuple[float, ...] | None
+    noise: tuple[float, ...] = ()
+    network: bool = True
+
+
+@dataclass(frozen=True)
+class View:
+    """The objectives as volumes are measured in.
+
+    Attributes
+    ----------
+    scales
+        Of the models.
+    best, unit
+        What is 0, and how far from it 1 is, on each axis.
+    boxes
+        The undominated region.
+    """
+
+    scales: list[Scale]
+    best: Floats
+    unit: Floats
+    boxes: Boxes
+
+    def points(self, values: Floats) -> Floats:
+        """Return values of the models, axes last, as points of the view."""
+        back = [scale.back(values[..., axis]) for axis, scale in enumerate(self.scales)]
+        points: Floats = (np.stack(back, axis=-1) - self.best) / self.unit
+        return points
+
+
+@dataclass
+class StagedSearch:
+    """Chooses recipes by expected hypervolume improvement per expected second.
+
+    A network that is there is worth what its best completions add to the hypervolume over what
+    they cost; a new one the same, its own cost added. The first observation is the original.
+
+    Attributes
+    ----------
+    kitchen
+        What is known of recipes and their costs.
+    goal
+        What makes a point worth something.
+    seed
+        The same seed and observations give the same choices.
+    """
+
+    kitchen: Kitchen
+    goal: Goal
+    seed: int = 0
+    _original: Floats | None = None
+    _rows: list[Code] = field(default_factory=list)
+    _features: list[Floats] = field(default_factory=list)
+    _inputs: list[Floats] = field(default_factory=list)
+    _values: list[Floats] = field(default_factory=list)
+    _noise: list[Floats] = field(default_factory=list)
+    _present: dict[bytes, Code] = field(default_factory=dict)
+    _banned: set[bytes] = field(default_factory=set)
+    _models: list[Surrogate] = field(default_factory=list)
+
+    @cached_property
+    def _random(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    @cached_property
+    def _pool(self) -> Candidates:
+        return Candidates(self.kitchen, self._random)
+
+    @cached_property
+    def _draws(self) -> Floats:
+        from scipy.stats import norm, qmc
+
+        sequence = qmc.Sobol(len(self.goal.caps), seed=self.seed).random(DRAWS)
+        draws: Floats = norm.ppf(np.clip(sequence, 1e-3, 1 - 1e-3))
+        return draws
+
+    def tell(self, observation: Observation) -> None:
+        """Take in what became of a recipe."""
+        if self._original is None and observation.values is not None:
+            self._original = np.array(observation.values)
+        recipe = observation.recipe
+        row = self.kitchen.codes.encode(recipe) if recipe else None
+        if recipe is None or row is None:
+            return
+        (network,) = keys(row[None, self.kitchen.codes.network])
+        self._pool.ban(row)
+        if observation.network:
+            self._present.setdefault(network, row)
+        elif observation.values is None:
+            self._banned.add(network)
+        if observation.values is None:
+            return
+        features, inputs = self._pool.describe(row[None], [recipe])
+        self._rows.append(row)
+        self._features.append(features[0])
+        self._inputs.append(inputs[0])
+        self._values.append(np.array(observation.values))
+        self._noise.append(np.array(observation.noise or np.zeros(len(observation.values))))
+
+    def offer(self, recipe: Recipe) -> None:
+        """Note that the network of a recipe is there though nothing of it was measured yet."""
+        row = self.kitchen.codes.encode(recipe)
+        if row is not None:
+            self._present.setdefault(keys(row[None, self.kitchen.codes.network])[0], row)
+
+    def ask(self, left: float = np.inf) -> Recipe | None:
+        """Return the recipe that is worth most, or None where none fits into what is left.
+
+        Parameters
+        ----------
+        left
+            Seconds that may still be spent.
+        """
+        with threadpool_limits(1):
+            opening = self._opening(left)
+            if opening is not None:
+                return opening
+            scales = self._fit()
+            front = self._front(scales)
+            self._breed(front)
+            self._pool.keep(np.array([key not in self._banned for key in self._pool.networks]))
+            if not len(self._pool):
+                return None
+            return self._choose(scales, front, left)
+
+    def _opening(self, left: float) -> Recipe | None:
+        """Return the next of the networks that lie far apart, or None once these are made."""
+        counts: dict[bytes, int] = dict.fromkeys(self._present, 0)
+        for key in keys(np.array(self._rows)[:, self.kitchen.codes.network]) if self._rows else ():
+            counts[key] += 1
+        unfinished = [k for k, n in counts.items() if n < SPREAD_COMPLETIONS]
+        if len(counts) > SPREAD_NETWORKS or (len(counts) == SPREAD_NETWORKS and not unfinished):
+            return None
+        codes = self.kitchen.codes
+        drawn = codes.draw(50 * HORIZON, self._random)
+        if unfinished and len(counts) > 1:
+            drawn = codes.tidy(np.where(codes.network, self._present[unfinished[-1]], drawn))
+        self._pool.add(drawn)
+        fits = self._fitting(left)
+        if unfinished and len(counts) > 1:
+            fits &= np.array([key == unfinished[-1] for key in self._pool.networks], dtype=bool)
+        if not fits.any():
+            return None
+        seen = np.array(self._inputs) if self._inputs else np.zeros((1, self._pool.inputs.shape[1]))
+        distance = ((self._pool.inputs[:, None] - seen) ** 2).sum(axis=2).min(axis=1)
+        return self._pool.recipes[int(np.where(fits, distance, -1.0).argmax())]
+
+    def _fitting(self, left: float) -> npt.NDArray[np.bool_]:
+        """Say which candidates of the pool can be paid for."""
+        networks, completions = self._prices()
+        fits: npt.NDArray[np.bool_] = networks + completions <= left
+        return fits
+
+    def _prices(self) -> tuple[Floats, Floats]:
+        """Return the seconds for the network of each candidate, zero if it is there, and after."""
+        missing = np.array([key not in self._present for key in self._pool.networks], dtype=bool)
+        return self._pool.network_seconds * missing, self._pool.completion_seconds
+
+    def _fit(self) -> list[Scale]:
+        """Fit the models to what was observed; return the scale of each."""
+        values, noise = np.array(self._values), np.array(self._noise)
+        features, inputs = np.array(self._features), np.array(self._inputs)
+        corner = self._corner(values)
+        if not self._models:
+            self._models = [Surrogate(self.seed) for _ in self.goal.caps]
+        scales = []
+        for axis, model in enumerate(self._models):
+            observed = values[:, axis]
+            scale = fitting(
+                observed,
+                quality=axis == self.goal.quality,
+                original=float(self._base[axis]),
+                unit=0.2 * float(corner[axis] - self._base[axis]),
+            )
+            spread = scale.spread(observed, noise[:, axis])
+            model.fit(features, inputs, scale.forward(observed), spread)
+            scales.append(scale)
+        return scales
+
+    def _front(self, scales: list[Scale]) -> Floats:
+        """Return what the models expect of all that was observed: values without their noise."""
+        features, inputs = np.array(self._features), np.array(self._inputs)
+        expected = [
+            scale.back(model.expect(features, inputs))
+            for scale, model in zip(scales, self._models, strict=True)
+        ]
+        return np.stack(expected, axis=1)
+
+    def _corner(self, observed: Floats) -> Floats:
+        """Return the worst values that are of any use."""
+        return self.goal.reference(self._base, np.maximum(0.05 * np.ptp(observed, axis=0), 1e-6))
+
+    @property
+    def _base(self) -> Floats:
+        """Values of the original, which is observed first."""
+        if self._original is None:
+            raise ValueError("the original must be observed first, but nothing was")
+        return self._original
+
+    def _breed(self, expected: Floats) -> None:
+        """Renew the pool from the best points and networks known."""
+        from moocore import pareto_rank
+
+        corner = self._corner(expected)
+        excess = np.maximum(expected - corner, 0) / np.maximum(np.ptp(expected, axis=0), 1e-12)
+        rank = pareto_rank(expected) + 3.0 * np.ceil(10 * excess.sum(axis=1))
+        order = np.argsort(rank, kind="stable")
+        rows = np.array(self._rows)[order]
+        parents = rows[: max(12, int((rank == 0).sum()))]
+        seen = dict.fromkeys(keys(rows[:, self.kitchen.codes.network]))
+        present = [*seen, *(key for key in self._present if key not in seen)]
+        table = np.array([self._present[key] for key in present if key in self._present])
+        rounds = 1 if len(self._pool) >= CAPACITY // 2 else 4
+        for _ in range(rounds):
+            self._pool.refresh(parents, table)
+
+    def _choose(self, scales: list[Scale], front: Floats, left: float) -> Recipe | None:
+        """Return the best completion of the network that is worth most."""
+        pool, (networks, completions) = self._pool, self._prices()
+        fits = networks + completions <= left
+        if not fits.any():
+            return None
+        view = self._view(scales, front)
+        screened = np.zeros(len(pool))
+        mean, deviation, looked = self._screen(view, screened, fits)
+        groups = self._finalists(screened, networks, completions)
+        if not groups:
+            # Nothing is expected anywhere: look where least is known.
+            spread = np.where(fits[looked], deviation.sum(axis=1), -1.0)
+            return pool.recipes[int(looked[spread.argmax()])]
+        place = np.zeros(len(pool), dtype=np.int64)
+        place[looked] = np.arange(len(looked))
+        flat = place[np.concatenate(groups)]
+        drawn = mean[flat, None] + deviation[flat, None] * self._draws
+        gains = np.zeros(len(pool))
+        gains[looked[flat]] = view.boxes.gain(view.points(drawn)).mean(axis=1)
+        chosen, worth = int(groups[0][0]), 0.0
+        for group in groups:
+            expected = view.points(mean[place[group]])
+            picks = complementary(view.boxes, expected, gains[group], HORIZON)
+            spent = networks[group[0]] + sum(completions[group[index]] for index, _ in picks)
+            if picks and (rate := sum(gain for _, gain in picks) / spent) > worth:
+                first = max(picks, key=lambda pick: pick[1] / completions[group[pick[0]]])
+                chosen, worth = int(group[first[0]]), rate
+        recipe = pool.recipes[chosen]
+        self._trim(screened / (networks / HORIZON + completions))
+        return recipe
+
+    def _view(self, scales: list[Scale], front: Floats) -> View:
+        """Return the undominated region, every axis from 0 (best seen) to 1 (of no more use)."""
+        from moocore import filter_dominated
+
+        corner = self._corner(front)
+        best = np.minimum(front.min(axis=0), corner - 1e-9)
+        unit = corner - best
+        points = filter_dominated((front - best) / unit)
+        return View(scales, best, unit, Boxes.around(points, np.ones(len(unit))))
+
+    def _screen(
+        self, view: View, screened: Floats, fits: npt.NDArray[np.bool_]
+    ) -> tuple[Floats, Floats, Group]:
+        """Write into `screened` what each candidate may gain at best.
+
+        All are looked at as if little was known of them; the most hopeful again by what the
+        models know, which is dearer.
+
+        Returns
+        -------
+        mean, deviation, positions
+            Of those on the models' scales, and where they stand in the pool.
+        """
+        features, inputs = self._pool.features, self._pool.inputs
+        rough = np.stack([model.expect(features, inputs) for model in self._models], axis=1)
+        prior = np.array([model.prior for model in self._models])
+        hope = np.where(fits, view.boxes.gain(view.points(rough - ROUGH * prior)), -1.0)
+        looked = np.sort(np.argsort(-hope, kind="stable")[:SCREENED])
+        found = [model.predict(features[looked], inputs[looked]) for model in self._models]
+        mean = np.stack([item[0] for item in found], axis=1)
+        deviation = np.stack([item[1] for item in found], axis=1)
+        gains = view.boxes.gain(view.points(mean - OPTIMISM * deviation))
+        screened[looked] = np.where(fits[looked], gains, 0.0)
+        return mean, deviation, looked
+
+    def _trim(self, score: Floats) -> None:
+        """Drop the least hopeful from a pool that has outgrown its capacity."""
+        if len(score) > CAPACITY:
+            least = np.partition(score, len(score) - KEPT)[len(score) - KEPT]
+            self._pool.keep(score >= max(least, np.finfo(float).tiny))
+
+    def _finalists(self, screened: Floats, networks: Floats, completions: Floats) -> list[Group]:
+        """Return the most hopeful candidates of the most hopeful networks, there and new."""
+        members: dict[bytes, list[int]] = {}
+        for index in np.argsort(-screened, kind="stable").tolist():
+            if screened[index] <= 0:
+                break
+            members.setdefault(self._pool.networks[index], []).append(index)
+        ranked: dict[bool, list[tuple[float, Group]]] = {True: [], False: []}
+        for key, indices in members.items():
+            group = np.array(indices[:LOOKED_AT])
+            few = group[:HORIZON]
+            rate = screened[few].sum() / (networks[few[0]] + completions[few].sum())
+            ranked[key in self._present].append((float(rate), group))
+        best = [sorted(list_, key=lambda item: -item[0])[:FINALISTS] for list_ in ranked.values()]
+        return [group for list_ in best for _, group in list_]
