@@ -11,6 +11,9 @@ from typing import Any
 from autoopt.measurement import Axis
 from search_spaces import SearchSpace
 
+SAMPLERS = ("staged", "tpe")
+"""Samplers that are known by name."""
+
 FORMAT = 1
 """Version of the log's opening event."""
 
@@ -133,6 +136,8 @@ class Settings:
         What was said about the task by name or number, so that a resume need not be told again.
     own_techniques
         Names of a person's own techniques, which a resume must be handed again.
+    sampler
+        One of `SAMPLERS`, or the name of a person's own, which a resume must be handed again.
     """
 
     fingerprint: str
@@ -154,6 +159,7 @@ class Settings:
     task_options: Mapping[str, Any] = field(default_factory=dict)
     own_techniques: tuple[str, ...] = ()
     measure_seconds: float = 1.0
+    sampler: str = "staged"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -9,14 +9,15 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
-from autoopt.cache import Cache, cache_key
-from autoopt.controller import baselines
+from optuna.samplers import BaseSampler
+
+from autoopt.controller import baselines, earlier
 from autoopt.controller.job import STUDY, Job
 from autoopt.controller.policy import Policy
+from autoopt.controller.staged_policy import StagedPolicy
 from autoopt.controller.study import Study, default_sampler
 from autoopt.errors import SearchError
 from autoopt.executors import Executor
@@ -39,8 +40,19 @@ RESERVE_SHARE = 0.03
 """Share of a budget in seconds that is kept for the memory of the front's members."""
 
 
-_PRIVATE = ("cache", "storage", "notes", "limits")
-"""Settings that do not decide about which networks a search trains."""
+class Chooser(Protocol):
+    """Decides about the next candidate.
+
+    Attributes
+    ----------
+    study
+        The Optuna study, which is told of every record.
+    """
+
+    study: Study
+
+    def next(self, history: History, seconds_left: float) -> Recipe | None:
+        """Return the next recipe that fits into the time left, or None when there is none."""
 
 
 class _Ended(Exception):  # noqa: N818 - the regular way out, no error
@@ -81,12 +93,12 @@ class SearchController:
         if not self._stop:
             with contextlib.suppress(_Ended):
                 self._measure_memory()
-            self._remember()
+            earlier.remember(self.job.settings, self.job.study)
         self._append("finished", {"reason": reason, "work": self.history.work_seconds})
         return reason
 
     def _open(self) -> None:
-        """Read what is there, write the opening, and prepare sampler and policy."""
+        """Read what is there, write the opening, and prepare what decides."""
         self._sync()
         resumed = bool(self.history.runs)
         settings = self.job.settings
@@ -107,70 +119,50 @@ class SearchController:
         for number in cut_off:
             # An earlier controller was killed over it; it may be tried again.
             self._append("abandoned", {"number": number})
-        self._study = self._open_study()
+        self._chooser = self._open_chooser()
         if not self.history.refusals:
             self._survey()
-        self._policy = Policy(
+
+    def _open_chooser(self) -> Chooser:
+        """Return what decides about the next candidate, with all that the log says."""
+        settings = self.job.settings
+        # A resumed search goes on drawing; it does not draw again what it drew before.
+        seed = settings.seed + len(self.history.raw)
+        paid = earlier.paid_networks(settings)
+        trains = earlier.may_train(settings, self.job.study)
+        if settings.sampler == "staged":
+            return StagedPolicy(
+                settings, self._open_study, self._refused, paid=paid, trains=trains, seed=seed
+            )
+        return Policy(
             settings.space,
-            self._study,
+            self._open_study(self.job.sampler or default_sampler(seed)),
             self._refused,
             settings.threads,
             settings.request_size,
-            self._paid(),
-            self._trains(),
-            Random(settings.seed + len(self.history.raw)),
+            paid,
+            trains,
+            Random(seed),
         )
 
-    def _open_study(self) -> Study:
+    def _open_study(self, sampler: BaseSampler) -> Study:
         """Return the Optuna study with all that the log says."""
         settings = self.job.settings
         study = Study(
             settings.space,
             settings.axes,
-            sampler=default_sampler(settings.seed + len(self.history.raw)),
+            sampler=sampler,
             storage=settings.storage or f"sqlite:///{self.job.folder.resolve() / STUDY}",
             name=self.job.study,
         )
         study.rebuild(self.history.records, self.history.constraints)
         return study
 
-    def _trains(self) -> bool:
-        """Say whether new networks may be trained: not if the same search came to its end before.
-
-        Its networks are in the cache then, and this one measures them again.
-        """
-        settings = self.job.settings
-        earlier = Cache(Path(settings.cache)).get("searches", self._same_search())
-        return not settings.stable or earlier is None or earlier.meta["study"] == self.job.study
-
     def _survey(self) -> None:
         """Ask beforehand what cannot run here, so that no trial is spent on it."""
         outcome = self._wait("survey", baselines.original(), timeout=600.0)
         if isinstance(outcome, Done):
             self._append("refusals", {"refusals": list(outcome.refusals)})
-
-    def _paid(self) -> list[Recipe]:
-        """Return the networks of this task that an earlier search left in the cache."""
-        settings = self.job.settings
-        if not settings.stable:
-            return []
-        return [
-            Recipe.from_dict(entry.meta["recipe"])
-            for entry in Cache(Path(settings.cache)).entries("networks")
-            if entry.meta["task"] == settings.fingerprint
-        ]
-
-    def _same_search(self) -> str:
-        """Return the cache key of this search: two of one key ask for the very same."""
-        asked = self.job.settings.to_dict()
-        return cache_key({name: value for name, value in asked.items() if name not in _PRIVATE})
-
-    def _remember(self) -> None:
-        """Note that this search came to its end, so that the same one again trains nothing new."""
-        cache, key = Cache(Path(self.job.settings.cache)), self._same_search()
-        if self.job.settings.stable and cache.get("searches", key) is None:
-            with cache.write("searches", key) as (_, meta):
-                meta |= {"created": time.time(), "study": self.job.study}
 
     def _refused(self, recipe: Recipe) -> bool:
         """Say whether the survey found that this cannot run here."""
@@ -198,7 +190,7 @@ class SearchController:
                 yield recipe, "uniform"
         while True:
             left = self._seconds_left() - self._reserve()
-            following = self._policy.next(self.history, left)
+            following = self._chooser.next(self.history, left)
             if following is None:
                 if self._seconds_left() < float("inf"):
                     raise _Ended("nothing that fits into the time left promises a gain")
@@ -247,7 +239,7 @@ class SearchController:
             raise RuntimeError(f"the deployment stage of number {number} gave no measurement")
         record = Record(number, recipe, role, result, seconds, tuple(cached), artifact)
         self._append("record", record.to_dict())
-        self._study.tell(self.history.record(number), self.history.constraints)
+        self._chooser.study.tell(self.history.record(number), self.history.constraints)
 
     def _run_stage(self, stage: Stage, recipe: Recipe, number: int) -> Outcome:
         """Run one stage within its limit and the budget, and write down what it cost."""

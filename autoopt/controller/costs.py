@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 from autoopt.history import History
 from autoopt.recipe import STRUCTURAL_SLOTS, Recipe
@@ -16,6 +16,9 @@ UNKNOWN_SECONDS = 5.0
 CAUTION = 1.3
 """Factor on a median where a prediction must not be too low."""
 
+
+KNOWN = 10
+"""Stages after which their own spread says how cautious a prediction has to be."""
 
 SMALLEST = 0.05
 """Least relative size: some work, such as that of the data, does not shrink."""
@@ -42,6 +45,15 @@ class Costs:
     artifact: Mapping[tuple[str, str], list[float]]
     deployment: Mapping[str, list[float]]
     built: frozenset[str] = frozenset()
+
+    @property
+    def caution(self) -> float:
+        """The 90th percentile of what a stage took over what it usually takes, at least 1.1."""
+        groups = [self.epoch, *self.artifact.values(), *self.deployment.values()]
+        ratios = [value / median(group) for group in groups for value in group if median(group)]
+        if len(ratios) < KNOWN:
+            return CAUTION
+        return max(1.1, quantiles(ratios, n=10)[-1])
 
     @classmethod
     def learn(cls, history: History) -> Costs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoopt.settings import Settings
 
@@ -35,10 +36,12 @@ class Job:
         Folder of the large tensors that belong to `payload`; removed at the end of the run.
     launched
         Seconds since the epoch when the person called.
-    executor
-        Name of the executor.
     study
         Name of the study in the storage.
+    executor
+        Name of the executor.
+    sampler
+        A person's own Optuna sampler, typed as Any because who writes a job never imports Optuna.
     """
 
     folder: Path
@@ -48,3 +51,4 @@ class Job:
     launched: float
     study: str
     executor: str = "processes"
+    sampler: Any = None

@@ -14,13 +14,14 @@ from random import Random
 from statistics import fmean, median
 
 from autoopt.controller.costs import CAUTION, Costs, relative_size, trained_epochs
+from autoopt.controller.forms import one_form
 from autoopt.controller.study import Study
 from autoopt.front import Front
 from autoopt.history import History
 from autoopt.measurement import Axis
 from autoopt.recipe import Recipe
 from autoopt.record import Record
-from search_spaces import NEUTRAL, STAGES, SearchSpace
+from search_spaces import STAGES, SearchSpace
 
 TRAINING_SHARE = 0.3
 """Largest share of a budget in seconds that training may take."""
@@ -92,18 +93,7 @@ class Policy:
 
     def same(self, recipe: Recipe) -> Recipe:
         """Return a recipe with its parallel configuration in one form for all that do the same."""
-        pick = recipe["parallel"]
-        if pick.option != "tuned":
-            return recipe
-        values = dict(pick.settings)
-        # A replica needs a thread.
-        values["replicas"] = min(values["replicas"], values["threads"])
-        if values["batch"] >= self.request_size:
-            # The whole request is one call: further replicas would have nothing to do.
-            values |= {"batch": 0, "replicas": 1}
-        if values == {"threads": self.threads, "replicas": 1, "batch": 0}:
-            return recipe.replaced(parallel=(NEUTRAL["parallel"], {}))
-        return recipe.replaced(parallel=("tuned", values))
+        return one_form(recipe, threads=self.threads, request_size=self.request_size)
 
     def _unfinished(self, history: History) -> list[Recipe]:
         """Return the networks that have not had their completions, the newest first.

@@ -17,6 +17,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.constraint import Constraint
 from autoopt.controller.parameters import Parameters
+from autoopt.controller.staged import StagedSampler
+from autoopt.controller.staged.sampler import NETWORK, NOISE
 from autoopt.measurement import Axis
 from autoopt.recipe import Recipe
 from autoopt.record import Record
@@ -92,6 +94,12 @@ class Study:
         self._memory.tell(trial, state=TrialState.FAIL)
         return recipe
 
+    def decided(self, sampler: StagedSampler, seconds_left: float) -> Recipe | None:
+        """Return the point that our own sampler decides for, or None where nothing fits."""
+        if sampler.decide(self._memory, seconds_left) is None:
+            return None
+        return self.propose()
+
     def tell(self, record: Record, constraints: Sequence[Constraint]) -> None:
         """Add a finished candidate to both studies."""
         trial = self._frozen(record, constraints)
@@ -128,9 +136,25 @@ class Study:
                 "number": record.number,
                 "role": record.role,
                 "summary": record.recipe.summary,
-                **({"failure": str(record.failure)} if record.failure else {}),
+                **_deviations(record, self._axes),
+                **_failure(record),
             },
             constraints={str(item): item.violation(record) for item in constraints}
             if complete
             else None,
         )
+
+
+def _deviations(record: Record, axes: Sequence[Axis]) -> dict[str, list[float]]:
+    """Return the standard deviations of the objectives, from their 95 % intervals."""
+    stats = [record.stat(axis.name) for axis in axes]
+    half = [(stat.high - stat.low) / 2 for stat in stats if stat]
+    return {NOISE: [value / 1.96 for value in half]} if len(half) == len(axes) else {}
+
+
+def _failure(record: Record) -> dict[str, str | bool]:
+    """Return why a record failed, and whether its network is there nevertheless."""
+    failure = record.failure
+    if failure is None:
+        return {}
+    return {"failure": str(failure), NETWORK: failure.stage != "network"}

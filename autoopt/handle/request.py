@@ -15,6 +15,7 @@ from autoopt.controller.job import LOG
 from autoopt.errors import FolderError, UnknownNameError
 from autoopt.log import Log
 from autoopt.measurement import Axis
+from autoopt.settings import SAMPLERS
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -139,6 +140,29 @@ def new_folder(folder: str | Path | None) -> Path:
             "model, data), or name another folder"
         )
     return where
+
+
+def checked_sampler(sampler: object) -> tuple[str, object | None]:
+    """Return the name of a sampler, and the sampler itself if it is a person's own.
+
+    Raises
+    ------
+    UnknownNameError
+        If no sampler has that name.
+    TypeError
+        If it is neither a name nor an Optuna sampler.
+    """
+    if isinstance(sampler, str):
+        if sampler not in SAMPLERS:
+            raise UnknownNameError("sampler", sampler, SAMPLERS)
+        return sampler, None
+    # Not isinstance: that would import Optuna, which only the controller needs.
+    if isinstance(sampler, type) or not hasattr(sampler, "sample_relative"):
+        raise TypeError(
+            f"`sampler` must be {' or '.join(map(repr, SAMPLERS))}, or an Optuna sampler such as "
+            f"optuna.samplers.NSGAIISampler(), but got {sampler!r}"
+        )
+    return type(sampler).__name__, sampler
 
 
 def is_plain(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,14 @@ from autoopt.handle.request import (
     check_target,
     checked_bounds,
     checked_drop,
+    checked_sampler,
     is_plain,
     new_folder,
     search_axes,
     with_own,
 )
 from autoopt.log import Log
-from autoopt.settings import Budget, Limits, Settings
+from autoopt.settings import SAMPLERS, Budget, Limits, Settings
 from search_spaces import SearchSpace, preset
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 OBJECTIVES = ("quality", "latency", "size")
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a person handed over that no file keeps: techniques by name, and a sampler."""
+
+    techniques: Mapping[str, type]
+    sampler: object = None
 
 
 def search(
@@ -53,6 +62,7 @@ def search(
     folder: str | Path | None = None,
     cache: str | Path | None = None,
     storage: str | None = None,
+    sampler: object = "staged",
     techniques: Mapping[str, type] | None = None,
     limits: Limits | None = None,
     data_id: str | None = None,
@@ -100,6 +110,9 @@ def search(
         user's cache folder when absent.
     storage
         URL of an Optuna storage; SQLite in the search's folder when absent.
+    sampler
+        ``"staged"`` (ours: expected improvement per expected second), ``"tpe"``, or any sampler
+        of Optuna's for several objectives. Cached networks are reused with every one.
     techniques
         Your own: name to a frozen dataclass with ``slot``, ``settings`` (name to dimension),
         ``refuse`` and ``apply``.
@@ -128,6 +141,7 @@ def search(
     """
     launched = time.time()
     wanted, own = Budget.parse(budget), dict(techniques or {})
+    sampler_name, own_sampler = checked_sampler(sampler)
     where = new_folder(folder)
     check_target(target)
     options: dict[str, Any] = {
@@ -159,8 +173,10 @@ def search(
         notes=task.notes,
         task_options={key: value for key, value in options.items() if is_plain(value)},
         own_techniques=tuple(sorted(own)),
+        sampler=sampler_name,
     )
-    return _start(where, settings, task, own, study="", launched=launched, block=block)
+    mine = Own(own, own_sampler)
+    return _start(where, settings, task, mine, study="", launched=launched, block=block)
 
 
 def resume(
@@ -172,6 +188,7 @@ def resume(
     metric: str | Callable[..., float] | None = None,
     loss: str | Callable[..., Any] | None = None,
     techniques: Mapping[str, type] | None = None,
+    sampler: object = None,
     block: bool | None = None,
 ) -> Search:
     """Go on with a search where it stopped, after a crash, a stop or a kernel restart.
@@ -186,8 +203,8 @@ def resume(
         The same as before; others are refused.
     budget
         What may be spent from now on; when absent, what is left of the first budget.
-    metric, loss, techniques
-        Again, where they were your own functions or classes.
+    metric, loss, techniques, sampler
+        Again, where they were your own functions, classes or objects.
     block
         Whether to wait for the end; by default only outside a notebook.
 
@@ -221,11 +238,16 @@ def resume(
             f"the search in {where} uses techniques of your own, which must be handed over again: "
             f"techniques={{{', '.join(f'{name!r}: ...' for name in missing)}}}"
         )
-    settings = replace(settings, budget=_renewed(attached, budget))
+    if sampler is None and settings.sampler not in SAMPLERS:
+        raise FolderError(
+            f"the search in {where} uses a sampler of your own, {settings.sampler}, which must be "
+            "handed over again (sampler=...), or another one in its place (sampler='staged')"
+        )
+    name, own_sampler = checked_sampler(settings.sampler if sampler is None else sampler)
+    settings = replace(settings, budget=_renewed(attached, budget), sampler=name)
     study = str(attached._known().runs[0]["study"])
-    return _start(
-        where, settings, task, techniques or {}, study=study, launched=launched, block=block
-    )
+    mine = Own(dict(techniques or {}), own_sampler)
+    return _start(where, settings, task, mine, study=study, launched=launched, block=block)
 
 
 def _renewed(search: Search, budget: float | str | timedelta | Budget | None) -> Budget:
@@ -243,7 +265,7 @@ def _start(
     folder: Path,
     settings: Settings,
     task: Task,
-    techniques: Mapping[str, type],
+    own: Own,
     *,
     study: str,
     launched: float,
@@ -257,11 +279,11 @@ def _start(
     packed = folder.absolute() / f"snapshot-{uuid.uuid4().hex[:8]}"
     try:
         packed.mkdir(parents=True)
-        payload = snapshot.dump((task, dict(techniques)), packed)
+        payload = snapshot.dump((task, dict(own.techniques)), packed)
         Log(folder / LOG, create=True)
         # Searches in folders of one name may share a storage, and a cache.
         study = study or f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
-        job = Job(folder, settings, payload, packed, launched, study=study)
+        job = Job(folder, settings, payload, packed, launched, study, sampler=own.sampler)
         controller = launch(job)
     except (OSError, FolderError) as error:
         if message := full_disk(folder, error):

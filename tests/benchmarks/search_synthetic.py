@@ -69,7 +69,7 @@ def space() -> SearchSpace:
 
 
 def recipe_of(code: tuple[int, ...] | Codes) -> Recipe:
-    """Return the recipe of eleven positions: width, depth, ratios, bits, batch, threads, replicas."""
+    """Return the recipe of eleven positions, in the order of `code_of`."""
     width, depth, *rest = (int(position) for position in code)
     ratios, bits, (batch, threads, replicas) = rest[:3], rest[3:6], rest[6:]
     return Recipe.of(
@@ -128,7 +128,8 @@ class Synthetic:
         return {
             "rough": random.normal(0, 0.07, (3, len(WIDTHS), len(RATIOS), len(BITS))),
             "luck": random.normal(0, LUCK, (len(WIDTHS), len(DEPTHS), *(len(RATIOS),) * 3)),
-            "pruned": np.array([0.9, 0.45, 0.2])[random.permutation(3)] * random.uniform(0.7, 1.3, 3),
+            "pruned": np.array([0.9, 0.45, 0.2])[random.permutation(3)]
+            * random.uniform(0.7, 1.3, 3),
             "bits": np.array([1.0, 0.35, 0.6])[random.permutation(3)] * random.uniform(0.7, 1.3, 3),
             "cliff": random.uniform(0.45, 0.7, 3),
         }
@@ -154,13 +155,16 @@ class Synthetic:
         ratios = np.array(RATIOS)[codes[:, 2:5]]
         lost = np.array([0.0, 0.0006, 0.006, 0.05])[codes[:, 5:8]] * self._tables["bits"]
         pruned = 0.05 * ratios**2.2 / (1.02 - ratios) ** 0.5 * self._tables["pruned"]
-        fallen = 0.03 * np.clip((ratios - self._tables["cliff"] * width[:, None] ** 0.15) / 0.1, 0, 1)
+        fallen = 0.03 * np.clip(
+            (ratios - self._tables["cliff"] * width[:, None] ** 0.15) / 0.1, 0, 1
+        )
         capacity = 0.004 * (1 / width - 1) ** 1.2 + 0.006 * (1 / depth - 1) ** 1.3
         together = (pruned * lost).sum(axis=1) * 25 + capacity * pruned.sum(axis=1) * 18
         luck = self._tables["luck"][tuple(codes[:, :5].T)]
         changed = codes[:, :5].any(axis=1)
         total = capacity + (pruned + fallen + lost).sum(axis=1) + together + luck * changed
-        return np.minimum(ERROR + total, 0.9)
+        error: Floats = np.minimum(ERROR + total, 0.9)
+        return error
 
     def _latency(self, codes: Codes) -> Floats:
         channels, adds, _ = self.work(codes)
@@ -168,9 +172,7 @@ class Synthetic:
         block = np.array([8, 16, 16, 32])[codes[:, 5:8]]
         wasted = (np.ceil(channels / block) * block / channels) ** 1.6
         groups = np.arange(3)
-        rough = np.exp(
-            self._tables["rough"][groups, codes[:, :1], codes[:, 2:5], codes[:, 5:8]]
-        )
+        rough = np.exp(self._tables["rough"][groups, codes[:, :1], codes[:, 2:5], codes[:, 5:8]])
         compute = (adds * wasted * rough / SPEED[codes[:, 5:8]]).sum(axis=1) / 1e8
         compute *= 1 + 0.07 * (np.diff(codes[:, 5:8], axis=1) != 0).sum(axis=1)
         batch = np.array(BATCHES)[codes[:, 8]]

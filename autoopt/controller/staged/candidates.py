@@ -80,6 +80,7 @@ class Candidates:
     network_seconds: Floats = field(default_factory=lambda: np.zeros(0))
     completion_seconds: Floats = field(default_factory=lambda: np.zeros(0))
     _known: set[bytes] = field(default_factory=set)
+    _barred: set[bytes] = field(default_factory=set)
 
     def __len__(self) -> int:
         """Return the number of candidates."""
@@ -91,6 +92,11 @@ class Candidates:
         if key in self._known:
             self.keep(np.array([k != key for k in keys(self.rows)], dtype=bool))
         self._known.add(key)
+
+    def ban_network(self, key: bytes) -> None:
+        """Never hold a candidate of a network again: it cannot be made."""
+        self._barred.add(key)
+        self.keep(np.array([other != key for other in self.networks], dtype=bool))
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> None:
         """Drop the candidates that the mask leaves out; they may come back."""
@@ -112,8 +118,10 @@ class Candidates:
             tidy = codes.encode(recipe)
             if tidy is None:
                 continue
-            (key,) = keys(tidy[None])
-            if key not in self._known and not self.kitchen.refused(recipe):
+            (key,), (network,) = keys(tidy[None]), keys(tidy[None, codes.network])
+            if key in self._known or network in self._barred:
+                continue
+            if not self.kitchen.refused(recipe):
                 self._known.add(key)
                 found.append(tidy)
                 recipes.append(recipe)

@@ -77,7 +77,7 @@ class StagedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw what was not decided: nothing but new points were left, or it is not of the space."""
+        """Draw what was not decided, such as a parameter that the space does not have."""
         from optuna.samplers import RandomSampler
 
         random = RandomSampler(seed=self._search.seed + trial.number)

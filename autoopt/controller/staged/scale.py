@@ -27,42 +27,46 @@ class Scale:
         The value that the original has; only for ``"root"``.
     unit
         Loss at which the root turns from steep to even; only for ``"root"``.
+    side
+        -1 for an objective that was maximised and is thus negative throughout; only for ``"log"``.
     """
 
     kind: Literal["log", "root", "linear"] = "linear"
     base: float = 0.0
     unit: float = 1.0
+    side: float = 1.0
 
     def forward(self, values: Floats) -> Floats:
         """Return values on the model's scale."""
         if self.kind == "log":
-            return np.log(np.maximum(np.abs(values), 1e-300)) * self._side
-        if self.kind == "root":
+            mapped: Floats = np.log(np.maximum(np.abs(values), 1e-300)) * self.side
+        elif self.kind == "root":
             lost = (values - self.base) / self.unit + 1.0
-            return np.sign(lost) * np.sqrt(np.abs(lost))
-        return values
+            mapped = np.sign(lost) * np.sqrt(np.abs(lost))
+        else:
+            mapped = values
+        return mapped
 
     def back(self, values: Floats) -> Floats:
         """Return values of the model as the objective."""
         if self.kind == "log":
-            return np.exp(values * self._side) * self._side
-        if self.kind == "root":
-            return (np.sign(values) * values**2 - 1.0) * self.unit + self.base
-        return values
+            objective: Floats = np.exp(values * self.side) * self.side
+        elif self.kind == "root":
+            objective = (np.sign(values) * values**2 - 1.0) * self.unit + self.base
+        else:
+            objective = values
+        return objective
 
     def spread(self, values: Floats, deviations: Floats) -> Floats:
         """Return standard deviations on the model's scale, by the slope of the map."""
         if self.kind == "log":
-            return deviations / np.maximum(np.abs(values), 1e-300)
-        if self.kind == "root":
+            slope: Floats = 1 / np.maximum(np.abs(values), 1e-300)
+        elif self.kind == "root":
             lost = np.abs((values - self.base) / self.unit + 1.0)
-            return deviations / self.unit / (2 * np.sqrt(np.maximum(lost, 0.05)))
-        return deviations
-
-    @property
-    def _side(self) -> float:
-        """-1 for an objective that is maximised and thus negative throughout."""
-        return self.base
+            slope = 1 / (2 * self.unit * np.sqrt(np.maximum(lost, 0.05)))
+        else:
+            slope = np.ones_like(values)
+        return deviations * slope
 
 
 def fitting(values: Floats, *, quality: bool, original: float, unit: float) -> Scale:
@@ -84,5 +88,5 @@ def fitting(values: Floats, *, quality: bool, original: float, unit: float) -> S
     for side in (1.0, -1.0):
         turned = values * side
         if turned.min() > 0 and turned.max() >= SPAN * turned.min():
-            return Scale("log", side)
+            return Scale("log", side=side)
     return Scale()

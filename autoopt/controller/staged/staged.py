@@ -153,7 +153,6 @@ class StagedSearch:
     _values: list[Floats] = field(default_factory=list)
     _noise: list[Floats] = field(default_factory=list)
     _present: dict[bytes, Code] = field(default_factory=dict)
-    _banned: set[bytes] = field(default_factory=set)
     _models: list[Surrogate] = field(default_factory=list)
 
     @cached_property
@@ -185,7 +184,7 @@ class StagedSearch:
         if observation.network:
             self._present.setdefault(network, row)
         elif observation.values is None:
-            self._banned.add(network)
+            self._pool.ban_network(network)
         if observation.values is None:
             return
         features, inputs = self._pool.describe(row[None], [recipe])
@@ -216,7 +215,6 @@ class StagedSearch:
             scales = self._fit()
             front = self._front(scales)
             self._breed(front)
-            self._pool.keep(np.array([key not in self._banned for key in self._pool.networks]))
             if not len(self._pool):
                 return None
             return self._choose(scales, front, left)

@@ -1,0 +1,102 @@
+"""The staged search at work in a real search: its costs, its bounds, what it may not choose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from optuna.samplers import BaseSampler
+
+from autoopt.constraint import parse_constraints
+from autoopt.controller.costs import Costs, trained_epochs
+from autoopt.controller.forms import one_form
+from autoopt.controller.staged import Codes, Goal, Kitchen, StagedSampler, StagedSearch
+from autoopt.controller.staged.features import recipe_features
+from autoopt.controller.study import Study
+from autoopt.history import History
+from autoopt.recipe import Recipe
+from autoopt.settings import Settings
+
+USUAL_DROP = 0.05
+"""Loss of quality, relative to the original's, beyond which nothing is sought unless it is said."""
+
+
+@dataclass
+class StagedPolicy:
+    """Chooses the next recipe by expected improvement per expected second.
+
+    Attributes
+    ----------
+    settings
+        Of the search.
+    open_study
+        Makes the study of a sampler.
+    refused
+        Says whether a recipe is known not to run here.
+    paid
+        Networks that an earlier search has trained.
+    trains
+        Whether new networks may be trained at all.
+    seed
+        Of the decisions.
+    """
+
+    settings: Settings
+    open_study: Callable[[BaseSampler], Study]
+    refused: Callable[[Recipe], bool]
+    paid: Sequence[Recipe] = ()
+    trains: bool = True
+    seed: int = 0
+    _costs: Costs = field(default_factory=lambda: Costs((), {}, {}))
+
+    def __post_init__(self) -> None:
+        """Make the sampler and its study."""
+        self._paid = {recipe.stage_id("network") for recipe in self.paid}
+        kitchen = Kitchen(
+            Codes(self.settings.space),
+            recipe_features,
+            self._network_seconds,
+            lambda recipe: self._costs.completion(recipe),
+            self._out_of_reach,
+            partial(
+                one_form, threads=self.settings.threads, request_size=self.settings.request_size
+            ),
+        )
+        axes = self.settings.axes
+        logarithmic = [bool(axis.unit) for axis in axes]
+        search = StagedSearch(kitchen, _goal(self.settings, logarithmic), self.seed)
+        for recipe in self.paid:
+            search.offer(recipe)
+        self._sampler = StagedSampler(search, logarithmic)
+        self.study = self.open_study(self._sampler)
+
+    def next(self, history: History, seconds_left: float) -> Recipe | None:
+        """Return the next recipe that fits into the time left, or None when there is none."""
+        self._costs = Costs.learn(history)
+        return self.study.decided(self._sampler, seconds_left / self._costs.caution)
+
+    def _network_seconds(self, recipe: Recipe) -> float:
+        if recipe.stage_id("network") in self._paid:
+            return 0.0
+        return self._costs.network(recipe)
+
+    def _out_of_reach(self, recipe: Recipe) -> bool:
+        trained = trained_epochs(recipe) > 0
+        forbidden = not self.trains and recipe.stage_id("network") not in self._paid
+        return self.refused(recipe) or (forbidden and (trained or not recipe.is_original))
+
+
+def _goal(settings: Settings, logarithmic: Sequence[bool]) -> Goal:
+    """Return the caps that were asked for, less is better on every axis."""
+    caps = [math.nan] * len(settings.axes)
+    names = [axis.name for axis in settings.axes]
+    for bound in parse_constraints(settings.constraints, settings.axes):
+        axis = names.index(bound.objective)
+        value = math.log(bound.bound) if logarithmic[axis] and bound.bound > 0 else bound.bound
+        if bound.sense == ("<=" if settings.axes[axis].sign > 0 else ">="):
+            caps[axis] = value * settings.axes[axis].sign
+    # A point just at the bound is allowed, and must be worth something.
+    drop = USUAL_DROP if settings.max_drop is None else 1.05 * settings.max_drop + 1e-6
+    return Goal(tuple(caps), drop)
