@@ -1,11 +1,13 @@
-"""Run one benchmark: ``python -m tests.benchmarks NAME [--json PATH]``."""
+"""Run one benchmark: ``python -m tests.benchmarks NAME [--json PATH] [its own options]``."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +24,7 @@ def main(
 ) -> int:
     """Run the benchmark that `argv` names, print its figures, return the exit status."""
     console = console or Console()
-    options = _parser(benchmarks).parse_args(argv)
+    options, rest = _parser(benchmarks).parse_known_args(argv)
     if options.list:
         for name in sorted(benchmarks):
             console.print(name)
@@ -35,7 +37,10 @@ def main(
     except KeyError as error:
         console.print(error.args[0])
         return 2
-    figures = registry.measure(options.name, benchmark)
+    if rest and not inspect.signature(benchmark).parameters:
+        console.print(f"benchmark {options.name!r} takes no options, but got {' '.join(rest)}")
+        return 2
+    figures = registry.measure(options.name, partial(benchmark, rest) if rest else benchmark)
     where = environment.describe()
     console.print(_table(options.name, figures))
     console.print(_table("environment", where))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -61,6 +61,14 @@ def kitchen(problem: Problem) -> Kitchen:
     )
 
 
+def _without_costs(problem: Problem, seed: int) -> BaseSampler:
+    """Return ours as if every candidate took the same."""
+    free = replace(
+        kitchen(problem), network_seconds=lambda recipe: 0.0, completion_seconds=lambda recipe: 1.0
+    )
+    return StagedSampler(StagedSearch(free, goal(problem), seed))
+
+
 def goal(problem: Problem) -> Goal:
     """Return the corner that a problem's hypervolume is measured from."""
     return Goal(tuple(problem.reference.values()))
@@ -97,6 +105,13 @@ METHODS: Mapping[str, Method] = {
     "tpe_multivariate_reuse": Method(_tpe(multivariate=True), REUSED),
     "gp_reuse": Method(_gp, REUSED),
 }
+
+
+ABLATIONS: Mapping[str, Method] = {
+    "staged_no_costs": Method(_without_costs),
+    "staged_no_features": Method(staged),
+}
+"""Ours without one of its ideas; that without features is handed a problem that tells none."""
 
 
 @dataclass

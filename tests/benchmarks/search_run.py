@@ -22,6 +22,8 @@ class Run:
 
     Attributes
     ----------
+    budget
+        What could be spent.
     costs
         Spent after each trial.
     measured, true
@@ -32,6 +34,7 @@ class Run:
         Distinct networks after each trial.
     """
 
+    budget: float = 0.0
     costs: list[float] = field(default_factory=list)
     measured: list[Floats] = field(default_factory=list)
     true: list[Floats] = field(default_factory=list)
@@ -45,7 +48,7 @@ class Run:
 
 def search(problem: Problem, method: Method, seed: int, budget: float) -> Run:
     """Search until the budget is spent; what exceeds it is not measured."""
-    run, made, built = Run(), set[str](), set[str]()
+    run, made, built = Run(budget), set[str](), set[str]()
     proposals = Proposals(problem, method, seed)
     first, number, spent = list(problem.first), 0, 0.0
     while True:

@@ -194,9 +194,11 @@ def _values(dimension: Dimension) -> tuple[Any, ...]:
         listed = list(dimension)
         places = spread(1, len(listed), GRID).round().astype(int) - 1
         return tuple(listed[place] for place in dict.fromkeys(places.tolist()))
-    # Only ranges are that large; one that is continuous, or finer than any measurement resolves.
+    # Only ranges are that large: continuous, or finer than any measurement resolves.
     low, high = dimension.low, dimension.high  # type: ignore[union-attr]  # no Choice is so long
-    grid = [min(max(value, low), high) for value in spread(low, high, GRID).tolist()]
-    if not dimension.contains(grid[GRID // 2]):
-        grid = [low + round((value - low) / dimension.step) * dimension.step for value in grid]  # type: ignore[union-attr]  # no Choice
-    return tuple(dict.fromkeys(value for value in grid if dimension.contains(value)))
+    step = getattr(dimension, "step", None)
+    grid = spread(float(low), float(high), GRID).tolist()
+    if step is not None:
+        grid = [low + round((value - low) / step) * step for value in grid]
+    inside = [min(max(value, low), high) for value in grid]
+    return tuple(dict.fromkeys(value for value in inside if dimension.contains(value)))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Ranks = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,30 @@ class Boxes:
     @classmethod
     def around(cls, front: Floats, reference: Floats) -> Boxes:
         """Cut the region below `reference` that `front` leaves undominated."""
-        axes = len(reference)
-        high = reference[None].astype(float)
+        from moocore import filter_dominated
+
+        inside = front[(front < reference).all(axis=1)]
+        points = filter_dominated(inside) if len(inside) else inside
+        count, axes = points.shape
+        # On ranks: where two points share a coordinate, one of them must count as the smaller.
+        order = points.argsort(axis=0, kind="stable")
+        ranks = order.argsort(axis=0)
+        high = np.full((1, axes), count)
         # Of each bound the point that holds it on each axis; at first nothing does.
-        holders = np.full((1, axes, axes), -np.inf)
-        holders[0, np.arange(axes), np.arange(axes)] = reference
-        for point in front[(front < reference).all(axis=1)]:
+        holders = np.full((1, axes, axes), -1)
+        holders[0, np.arange(axes), np.arange(axes)] = count
+        for point in ranks:
             beaten = (point < high).all(axis=1)
-            if not beaten.any():
-                continue
             new_high, new_holders = _children(point, high[beaten], holders[beaten])
             high = np.concatenate([high[~beaten], new_high])
             holders = np.concatenate([holders[~beaten], new_holders])
-        low = np.full_like(high, -np.inf)
+        low = np.full_like(high, -1)
         for axis in range(1, axes):
             low[:, axis] = holders[:, :axis, axis].max(axis=1)
-        return cls(low, high)
+        # The last row is what rank -1 finds: nothing bounds that side.
+        values = np.vstack([np.sort(points, axis=0), reference, np.full(axes, -np.inf)])
+        return cls(np.take_along_axis(values, low, axis=0),
+                   np.take_along_axis(values, high, axis=0))  # fmt: skip
 
     def gain(self, points: Floats) -> Floats:
         """Return the hypervolume that each point alone would add; any shape ``(..., axes)``."""
@@ -58,7 +67,7 @@ class Boxes:
         return gained
 
 
-def _children(point: Floats, high: Floats, holders: Floats) -> tuple[Floats, Floats]:
+def _children(point: Ranks, high: Ranks, holders: Ranks) -> tuple[Ranks, Ranks]:
     """Return the bounds that take the place of those which a new point beats."""
     axes = np.arange(len(point))
     found, held = [], []

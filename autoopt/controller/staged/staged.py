@@ -25,7 +25,7 @@ KEPT = 3 * CAPACITY // 4
 HORIZON = 6
 """Complementary completions that are credited to a network: about what it will be given."""
 
-SPREAD_NETWORKS, SPREAD_COMPLETIONS = 4, 3
+SPREAD_NETWORKS, SPREAD_COMPLETIONS = 3, 2
 """Networks far from one another that are made first, and the completions of each."""
 
 OPTIMISM = 0.8
@@ -210,7 +210,7 @@ class StagedSearch:
         """
         with threadpool_limits(1):
             opening = self._opening(left)
-            if opening is not None:
+            if opening is not None or len(self._values) < 2:
                 return opening
             scales = self._fit()
             front = self._front(scales)
@@ -232,6 +232,8 @@ class StagedSearch:
         if unfinished and len(counts) > 1:
             drawn = codes.tidy(np.where(codes.network, self._present[unfinished[-1]], drawn))
         self._pool.add(drawn)
+        if not len(self._pool):
+            return None
         fits = self._fitting(left)
         if unfinished and len(counts) > 1:
             fits &= np.array([key == unfinished[-1] for key in self._pool.networks], dtype=bool)
@@ -344,13 +346,11 @@ class StagedSearch:
 
     def _view(self, scales: list[Scale], front: Floats) -> View:
         """Return the undominated region, every axis from 0 (best seen) to 1 (of no more use)."""
-        from moocore import filter_dominated
-
         corner = self._corner(front)
         best = np.minimum(front.min(axis=0), corner - 1e-9)
         unit = corner - best
-        points = filter_dominated((front - best) / unit)
-        return View(scales, best, unit, Boxes.around(points, np.ones(len(unit))))
+        boxes = Boxes.around((front - best) / unit, np.ones(len(unit)))
+        return View(scales, best, unit, boxes)
 
     def _screen(
         self, view: View, screened: Floats, fits: npt.NDArray[np.bool_]

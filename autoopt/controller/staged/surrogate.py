@@ -124,6 +124,9 @@ class Surrogate:
         """Fit by ridge regression, the penalty by generalised cross-validation."""
         from sklearn.linear_model import RidgeCV
 
+        if not features.shape[1]:
+            self._offset = float(values.mean())
+            return
         self._center = features.mean(axis=0)
         spread = features.std(axis=0)
         self._scale = np.where(spread > 1e-9, spread, 1.0)
