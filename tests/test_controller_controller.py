@@ -17,7 +17,7 @@ from autoopt.errors import SearchError
 from autoopt.outcome import Done
 from autoopt.recipe import Recipe
 from autoopt.record import Failure
-from autoopt.settings import Budget
+from autoopt.settings import SAMPLERS, Budget
 from tests.fakes import (
     FakeExecutor,
     history_of,
@@ -331,3 +331,43 @@ def test_the_settings_of_the_job_are_what_the_log_holds(tmp_path) -> None:
     history, _ = run(tmp_path, budget=Budget(trials=1))
     expected = replace(job(tmp_path).settings, budget=Budget(trials=1))
     assert history.settings == expected
+
+
+def test_any_sampler_of_optuna_may_choose_and_networks_are_reused(tmp_path) -> None:
+    wanted = replace(
+        job(tmp_path, budget=Budget(trials=30)), sampler=optuna.samplers.NSGAIISampler()
+    )
+    wanted = replace(wanted, settings=replace(wanted.settings, sampler="NSGAIISampler"))
+    log = log_of(tmp_path)
+    SearchController(wanted, is_executor(FakeExecutor()), log).run()
+    recipes = [record.recipe for record in history_of(log).records if record.role == "search"]
+    assert len({recipe.id for recipe in recipes}) == len(recipes) > 10
+    assert len({recipe.stage_id("network") for recipe in recipes}) < len(recipes) / 2
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_seed_gives_the_same_sequence(tmp_path, sampler: str) -> None:
+    orders = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        history, _ = run(folder, budget=Budget(trials=22), sampler=sampler)
+        orders.append([record.recipe.id for record in history.records])
+    assert orders[0] == orders[1]
+
+
+def test_a_trial_says_how_noisy_its_values_are_and_a_failure_whether_its_network_is_there(
+    tmp_path,
+) -> None:
+    def answer(stage, recipe):
+        if stage == "artifact" and recipe["quantization"].option == "bfloat16":
+            return Failure(stage, "error", "no")
+        return usual_answer(stage, recipe)
+
+    url = storage(tmp_path)
+    run(tmp_path, FakeExecutor(answer), budget=Budget(trials=12), storage=url)
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    failed = [t for t in trials if t.state == optuna.trial.TrialState.FAIL]
+    assert failed
+    assert all(trial.user_attrs["network"] is True for trial in failed)
+    assert trials[0].user_attrs["noise"] == pytest.approx([0.95 / 196, 8.0 / 196, 1.0 / 196])

@@ -161,9 +161,8 @@ def test_a_search_that_was_told_nothing_begins_anywhere() -> None:
 
 def study_of(search: StagedSearch) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    directions = ["maximize", "minimize", "minimize"]
     sampler = StagedSampler(search, logarithmic=[False, True, True])
-    return optuna.create_study(directions=directions, sampler=sampler)
+    return optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
 
 
 def objectives(recipe: Recipe) -> list[float]:

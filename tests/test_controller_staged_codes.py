@@ -31,7 +31,9 @@ def test_what_is_drawn_lies_in_the_space_and_comes_back_as_itself(space: SearchS
         # A recovery with nothing to recover is dropped, and the space may not offer its absence.
         if again is not None:
             assert codes.decode(again) == recipe
-            assert codes.encode(codes.decode(again)).tolist() == again.tolist()
+            twice = codes.encode(codes.decode(again))
+            assert twice is not None
+            assert twice.tolist() == again.tolist()
             assert space.contains(recipe.point())
 
 

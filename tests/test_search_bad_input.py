@@ -30,6 +30,7 @@ from tests.small_searches import digits, history, narrow, start, trained_mlp, un
         ({"budget": "0 trials"}, "trials > 0"),
         ({"constraints": {"beauty": 1}}, r"'beauty'; known: accuracy, size"),
         ({"constraints": {"size": "tiny"}}, "'tiny'"),
+        ({"sampler": "magic"}, r"'magic'; known: .*staged.*tpe"),
         ({"techniques": {"mine": object}}, r"must say its `slot`.*'mine'"),
     ],
     ids=lambda value: str(value)[:40],
@@ -40,6 +41,13 @@ def test_what_is_unknown_is_said_with_what_is_known_and_nothing_is_begun(
     with pytest.raises((AutooptError, ValueError, SpaceError), match=words):
         start(tmp_path / "search", **options)
     assert not (tmp_path / "search" / "log.sqlite").exists()
+
+
+@pytest.mark.parametrize("sampler", [3, None, object(), dict])
+def test_what_is_no_sampler_is_refused_with_an_example(tmp_path: Path, sampler: object) -> None:
+    with pytest.raises(TypeError, match=r"`sampler` must be 'staged' or 'tpe'.*NSGAIISampler"):
+        start(tmp_path / "search", sampler=sampler)
+    assert not (tmp_path / "search").exists()
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from statistics import fmean, median
 
+from autoopt.controller.allowance import may_train_more
 from autoopt.controller.costs import CAUTION, Costs, relative_size, trained_epochs
 from autoopt.controller.forms import one_form
 from autoopt.controller.study import Study
@@ -25,12 +26,6 @@ from search_spaces import STAGES, SearchSpace
 
 TRAINING_SHARE = 0.3
 """Largest share of a budget in seconds that training may take."""
-
-TRIALS_A_NETWORK = 6
-"""A budget in trials allows one trained network for so many trials."""
-
-SECONDS_A_NETWORK = 30.0
-"""A budget in seconds allows one trained network for so many: each deserves its completions."""
 
 COMPLETIONS = 4
 """Candidates of one network before another one is trained."""
@@ -235,12 +230,10 @@ class Policy:
             for stage in history.stages
             if stage["stage"] == "network" and stage.get("trained")
         }
-        if budget.trials is not None and len(trained) >= max(1, budget.trials // TRIALS_A_NETWORK):
+        if not may_train_more(history):
             return False
         if budget.seconds is None:
             return True
-        if len(trained) >= max(1, budget.seconds // SECONDS_A_NETWORK):
-            return False
         usual = self._usual_cost(costs, history.started.values())
         needed = max(costs.network(recipe), usual if trained else 0.0)
         planned = float(sum(trained.values())) + needed

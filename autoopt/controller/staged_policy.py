@@ -10,6 +10,7 @@ from functools import partial
 from optuna.samplers import BaseSampler
 
 from autoopt.constraint import parse_constraints
+from autoopt.controller.allowance import SECONDS_A_NETWORK, may_train_more
 from autoopt.controller.costs import Costs, trained_epochs
 from autoopt.controller.forms import one_form
 from autoopt.controller.staged import Codes, Goal, Kitchen, StagedSampler, StagedSearch
@@ -49,6 +50,7 @@ class StagedPolicy:
     paid: Sequence[Recipe] = ()
     trains: bool = True
     seed: int = 0
+    _more: bool = True
     _costs: Costs = field(default_factory=lambda: Costs((), {}, {}))
 
     def __post_init__(self) -> None:
@@ -66,21 +68,35 @@ class StagedPolicy:
         )
         axes = self.settings.axes
         logarithmic = [bool(axis.unit) for axis in axes]
-        search = StagedSearch(kitchen, _goal(self.settings, logarithmic), self.seed)
+        self._search = StagedSearch(kitchen, _goal(self.settings, logarithmic), self.seed)
         for recipe in self.paid:
-            search.offer(recipe)
-        self._sampler = StagedSampler(search, logarithmic)
+            self._search.offer(recipe)
+        self._sampler = StagedSampler(self._search, logarithmic)
         self.study = self.open_study(self._sampler)
 
     def next(self, history: History, seconds_left: float) -> Recipe | None:
         """Return the next recipe that fits into the time left, or None when there is none."""
-        self._costs = Costs.learn(history)
-        return self.study.decided(self._sampler, seconds_left / self._costs.caution)
+        self._costs, self._more = Costs.learn(history), may_train_more(history)
+        left = seconds_left / self._costs.caution
+        recipe = self._decided(left)
+        if recipe is None and not self._more:
+            # With no completion left, what was kept back from training has no better use.
+            self._more = True
+            recipe = self._decided(left)
+        return recipe
+
+    def _decided(self, left: float) -> Recipe | None:
+        self._search.reprice()
+        return self.study.decided(self._sampler, left)
 
     def _network_seconds(self, recipe: Recipe) -> float:
+        if not self._more:
+            return math.inf
         if recipe.stage_id("network") in self._paid:
             return 0.0
-        return self._costs.network(recipe)
+        # Where networks are few, even a quick one takes the place of another.
+        scarce = SECONDS_A_NETWORK / 2 if self.settings.budget.seconds else 0.0
+        return max(self._costs.network(recipe), scarce)
 
     def _out_of_reach(self, recipe: Recipe) -> bool:
         trained = trained_epochs(recipe) > 0

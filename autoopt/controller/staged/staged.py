@@ -200,6 +200,11 @@ class StagedSearch:
         if row is not None:
             self._present.setdefault(keys(row[None, self.kitchen.codes.network])[0], row)
 
+    def reprice(self) -> None:
+        """Ask again what candidates are predicted to take: more was learnt of it."""
+        if len(self._pool):
+            self._pool.reprice()
+
     def ask(self, left: float = np.inf) -> Recipe | None:
         """Return the recipe that is worth most, or None where none fits into what is left.
 
@@ -246,13 +251,15 @@ class StagedSearch:
     def _fitting(self, left: float) -> npt.NDArray[np.bool_]:
         """Say which candidates of the pool can be paid for."""
         networks, completions = self._prices()
-        fits: npt.NDArray[np.bool_] = networks + completions <= left
+        needed = networks + completions
+        # What may not be made is priced at infinity, which no budget affords.
+        fits: npt.NDArray[np.bool_] = (needed <= left) & np.isfinite(needed)
         return fits
 
     def _prices(self) -> tuple[Floats, Floats]:
         """Return the seconds for the network of each candidate, zero if it is there, and after."""
         missing = np.array([key not in self._present for key in self._pool.networks], dtype=bool)
-        return self._pool.network_seconds * missing, self._pool.completion_seconds
+        return np.where(missing, self._pool.network_seconds, 0.0), self._pool.completion_seconds
 
     def _fit(self) -> list[Scale]:
         """Fit the models to what was observed; return the scale of each."""
@@ -315,7 +322,7 @@ class StagedSearch:
     def _choose(self, scales: list[Scale], front: Floats, left: float) -> Recipe | None:
         """Return the best completion of the network that is worth most."""
         pool, (networks, completions) = self._pool, self._prices()
-        fits = networks + completions <= left
+        fits = self._fitting(left)
         if not fits.any():
             return None
         view = self._view(scales, front)
