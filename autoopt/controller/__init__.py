@@ -1,10 +1,15 @@
 """The search: what is next, what became of it, and when to end.
 
 controller    SearchController: candidate after candidate until the budget ends
-policy        a new network, or a completion of one that is there
+staged        the staged search, our sampler; staged_policy has it choose in a real search
+policy        the same choice with any other sampler of Optuna's
 baselines     what always runs first
 costs         what stages cost, learnt from the log
+allowance     how many networks a budget allows
+forms         one form for parallel configurations that do the same
+earlier       what earlier searches left in the cache
 study         Optuna: proposals, and a copy for dashboards
+parameters    the space in Optuna's terms
 job, setup, launching, __main__    the controller's process
 """
 

@@ -2,18 +2,21 @@
 
 sampler       StagedSampler: the search as Optuna sees it
 staged        StagedSearch: the decision of each round
+goal          what is worth something, and what became of a recipe
 candidates    the pool that it chooses from
 surrogate     what a candidate is expected to measure
 scale         on which scale an objective is modelled
 improvement   what a point would add to the hypervolume
 codes         points as rows of whole numbers
+features      what is known of a recipe without building it
 """
 
 from __future__ import annotations
 
 from autoopt.controller.staged.candidates import Kitchen
 from autoopt.controller.staged.codes import Codes
+from autoopt.controller.staged.goal import Goal, Observation
 from autoopt.controller.staged.sampler import StagedSampler
-from autoopt.controller.staged.staged import Goal, Observation, StagedSearch
+from autoopt.controller.staged.staged import StagedSearch
 
 __all__ = ["Codes", "Goal", "Kitchen", "Observation", "StagedSampler", "StagedSearch"]

@@ -12,7 +12,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.controller.parameters import Parameters
-from autoopt.controller.staged.staged import Observation, StagedSearch
+from autoopt.controller.staged.goal import Observation
+from autoopt.controller.staged.staged import StagedSearch
 from autoopt.recipe import Recipe
 
 NOISE = "noise"

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from autoopt.controller.staged.candidates import CAPACITY, Candidates, Kitchen
 from autoopt.controller.staged.codes import Code, Floats, keys
+from autoopt.controller.staged.goal import Goal, Observation
 from autoopt.controller.staged.improvement import Boxes, complementary
 from autoopt.controller.staged.scale import Scale, fitting
 from autoopt.controller.staged.surrogate import Surrogate
@@ -45,59 +46,6 @@ LOOKED_AT = 8
 
 DRAWS = 8
 """Points of the quasi-Monte-Carlo sequence that stand for what a model does not know."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What makes a point worth something; less is better on every axis.
-
-    Attributes
-    ----------
-    caps
-        The worst values that are of any use; NaN on an axis without one.
-    drop
-        How much worse than the original the quality may be, where it has no cap.
-    quality
-        Position of the axis that is a loss against the original, or None.
-    """
-
-    caps: tuple[float, ...]
-    drop: float = 0.05
-    quality: int | None = 0
-
-    def reference(self, original: Floats, beyond: Floats) -> Floats:
-        """Return the corner of the hypervolume.
-
-        An axis without a cap ends at the original and a little `beyond`, so that an axis on
-        which nothing can be gained does not make all volumes zero.
-        """
-        corner = original + beyond
-        if self.quality is not None:
-            corner[self.quality] = original[self.quality] + self.drop
-        caps = np.array(self.caps)
-        return np.where(np.isnan(caps), corner, caps)
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What became of one recipe.
-
-    Attributes
-    ----------
-    recipe
-        The recipe; None for a point outside the space, of which no model can learn.
-    values
-        One a axis, less is better; None for a failure.
-    noise
-        Standard deviation of each value.
-    network
-        Whether its network is there now.
-    """
-
-    recipe: Recipe | None
-    values: tuple[float, ...] | None
-    noise: tuple[float, ...] = ()
-    network: bool = True
 
 
 @dataclass(frozen=True)
