@@ -298,7 +298,15 @@ def test_programs_of_nested_containers_with_plain_keys_open(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["torch.os.system", "torch.ops.aten.from_file.default", "torch.load", "#pickle.x"]
+    "target",
+    [
+        "torch.os.system",
+        "torch.ops.aten.from_file.default",
+        "torch.ops.aten.__class__",
+        "torch.ops.aten.add.__class__",
+        "torch.load",
+        "#pickle.x",
+    ],
 )
 def test_a_graph_that_calls_anything_but_operators_is_refused(target, tmp_path):
     source = plain_file(tmp_path)

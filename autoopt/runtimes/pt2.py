@@ -42,7 +42,7 @@ OPERATORS = re.compile(
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|not_"
     r"|getitem)"
 )
-FORBIDDEN = re.compile(r"torch\.ops\.aten\.(from_file|save|load|_?print|warn|format)\b.*")
+FORBIDDEN = re.compile(r"torch\.ops\.aten\.(from_file|save|load|_?print|warn|format)\b.*|.*\.__.*")
 FUNCTIONS = re.compile(
     r"FloorDiv|ModularIndexing|Where|PythonMod|Mod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift"
     r"|RShift|PowByNatural|FloatPow|FloatTrueDiv|IntTrueDiv|TruncToFloat|TruncToInt|RoundToInt"
