@@ -208,7 +208,10 @@ class Reading:
 
 
 class Objective(Protocol):
-    """Something to minimise or maximise."""
+    """Something to minimise or maximise.
+
+    One that has an attribute ``exclusive = True`` is measured while nothing else is on the device.
+    """
 
     name: str
     unit: str

@@ -164,5 +164,6 @@ def test_the_survey_tells_what_no_runtime_can_do(tmp_path: Path) -> None:
     made.space = narrow(quantization=["float32", "static_int8"], runtime=["eager"])
     outcome = made.run("survey", original())
     assert isinstance(outcome, Done)
-    chosen: list[Any] = [refusal["when"]["quantization"] for refusal in outcome.refusals]
+    assert outcome.survey
+    chosen: list[Any] = [refusal["when"]["quantization"] for refusal in outcome.survey.refusals]
     assert {choice["option"] for choice in chosen} == {"static_int8"}

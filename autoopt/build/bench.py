@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.build.steps import Steps
 from autoopt.cache import Cache, cache_key
-from autoopt.errors import ArtifactError, RefusedError
+from autoopt.errors import RefusedError
 from autoopt.interfaces import Parallel, Quantization, Target
 from autoopt.outcome import Built
 from autoopt.recipe import Recipe
 from autoopt.runtimes import load_runtime
-from autoopt.runtimes.artifact import read_manifest, verify_files
-from autoopt.techniques import load_technique
+from autoopt.techniques import TECHNIQUES, load_technique
 from search_spaces import NEUTRAL, STAGES, SearchSpace
 
 if TYPE_CHECKING:
@@ -99,6 +98,42 @@ class Bench:
                 }
                 yield when, partial(self._cannot_run, runtime, option, settings)
 
+    def paid(self) -> list[Mapping[str, Any]]:
+        """Return the networks of this task in the cache that would be made the same today.
+
+        Each as slot to option and settings, those stored first before the others.
+        """
+        found = []
+        for entry in self.cache.entries("networks"):
+            if entry.meta.get("task") != self.task.fingerprint + self.scope:
+                continue
+            recipe = Recipe.from_dict(entry.meta["recipe"])
+            if self._is_known(recipe) and self._network_key(recipe) == entry.key:
+                found.append(entry.meta["recipe"])
+        return found
+
+    def builders(self, space: SearchSpace) -> str:
+        """Return a hash of all code and libraries that decide about what recipes become."""
+        return cache_key(
+            {
+                "code": [_code("autoopt.techniques"), _code("autoopt.replay"),
+                         _code("autoopt.runtimes")],
+                "versions": {name: version(name) for name in BUILDERS},
+                "sources": {
+                    f"{slot} {option}": self._source(slot, option)
+                    for slot in (*STAGES["network"], "quantization")
+                    for option in space.slots[slot]
+                },
+            }
+        )  # fmt: skip
+
+    def _is_known(self, recipe: Recipe) -> bool:
+        """Say whether there is a technique for every choice of a recipe's network."""
+        return all(
+            recipe[slot].option in self.techniques or recipe[slot].option in TECHNIQUES[slot]
+            for slot in STAGES["network"]
+        )
+
     def _refuses(self, slot: str, option: str, settings: Mapping[str, Any]) -> str | None:
         cls = self.techniques.get(option) or load_technique(slot, option)
         reason: str | None = cls(**settings).refuse(self.task, self.target)
@@ -129,7 +164,7 @@ class Bench:
         if recipe.is_original:
             return Built("original", cached=True, cost=0.0)
         key = self._network_key(recipe)
-        if (entry := self.cache.get("networks", key)) is not None:
+        if (entry := self.cache.whole("networks", key)) is not None:
             return Built(key, True, entry.meta["seconds"], entry.meta["trained"])
         start = time.perf_counter()
         network, steps, trained = self._make_network(recipe)
@@ -157,10 +192,8 @@ class Bench:
         """
         request, runtime = self.quantization(recipe), load_runtime(recipe["runtime"].option)
         key = self.artifact_key(recipe)
-        if (entry := self.cache.get("artifacts", key)) is not None:
-            if _is_whole(entry.folder):
-                return Built(key, True, entry.meta["seconds"])
-            self.cache.drop("artifacts", key)
+        if (entry := self.cache.whole("artifacts", key)) is not None:
+            return Built(key, True, entry.meta["seconds"])
         if reason := runtime.refuse(request, self.task, self.target):
             raise RefusedError(reason)
         start = time.perf_counter()
@@ -285,12 +318,3 @@ def _code(module: str) -> str:
     origin = Path(found.origin)
     files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _is_whole(folder: Path) -> bool:
-    """Say whether an artefact's files are as they were written."""
-    try:
-        verify_files(folder, read_manifest(folder))
-    except ArtifactError:
-        return False
-    return True

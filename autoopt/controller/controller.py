@@ -39,8 +39,14 @@ RESERVE_SHARE = 0.03
 """Share of a budget in seconds that is kept for the memory of the front's members."""
 
 
-_PRIVATE = ("cache", "storage", "notes", "limits")
+_PRIVATE = ("cache", "storage", "notes")
 """Settings that do not decide about which networks a search trains."""
+
+
+NOTHING_TRAINED = (
+    "training: none, because the very same search came to its end before; its networks are in the "
+    "cache and are measured again. Another seed or budget searches on."
+)
 
 
 class _Ended(Exception):  # noqa: N818 - the regular way out, no error
@@ -71,11 +77,11 @@ class SearchController:
 
     def run(self) -> str:
         """Search until the end and return the reason for it."""
-        reason = "every point of the space that can run here was measured"
         try:
             self._open()
             for recipe, role in self._candidates():
                 self._evaluate(recipe, role)
+            reason = self._policy.exhausted()
         except _Ended as end:
             reason = str(end)
         if not self._stop:
@@ -89,7 +95,9 @@ class SearchController:
         """Read what is there, write the opening, and prepare sampler and policy."""
         self._sync()
         resumed = bool(self.history.runs)
-        settings = self.job.settings
+        settings, known = self.job.settings, self.history.settings
+        if known is not None and known.fingerprint != settings.fingerprint:
+            raise SearchError(f"{self.job.folder} holds the search of another model or data")
         # Commands to an earlier run are not for this one; a stop may come while this one starts.
         earlier = [e.id for e in self.log.read(kind="command") if e.time < self.job.launched]
         self._command = max(earlier, default=0)
@@ -108,16 +116,19 @@ class SearchController:
             # An earlier controller was killed over it; it may be tried again.
             self._append("abandoned", {"number": number})
         self._study = self._open_study()
-        if not self.history.refusals:
+        if not self.history.builders:
             self._survey()
+        trains = self._trains()
+        if not trains and not resumed:
+            self._append("note", {"text": NOTHING_TRAINED})
         self._policy = Policy(
             settings.space,
             self._study,
             self._refused,
             settings.threads,
             settings.request_size,
-            self._paid(),
-            self._trains(),
+            [Recipe.from_dict(network) for network in self.history.paid],
+            trains,
             Random(settings.seed + len(self.history.raw)),
         )
 
@@ -146,29 +157,22 @@ class SearchController:
     def _survey(self) -> None:
         """Ask beforehand what cannot run here, so that no trial is spent on it."""
         outcome = self._wait("survey", baselines.original(), timeout=600.0)
-        if isinstance(outcome, Done):
-            self._append("refusals", {"refusals": list(outcome.refusals)})
-
-    def _paid(self) -> list[Recipe]:
-        """Return the networks of this task that an earlier search left in the cache."""
-        settings = self.job.settings
-        if not settings.stable:
-            return []
-        return [
-            Recipe.from_dict(entry.meta["recipe"])
-            for entry in Cache(Path(settings.cache)).entries("networks")
-            if entry.meta["task"] == settings.fingerprint
-        ]
+        if isinstance(outcome, Done) and outcome.survey:
+            self._append("refusals", asdict(outcome.survey))
 
     def _same_search(self) -> str:
         """Return the cache key of this search: two of one key ask for the very same."""
-        asked = self.job.settings.to_dict()
+        asked = {**self.job.settings.to_dict(), "builders": self.history.builders}
         return cache_key({name: value for name, value in asked.items() if name not in _PRIVATE})
 
     def _remember(self) -> None:
-        """Note that this search came to its end, so that the same one again trains nothing new."""
+        """Note that this search came to its end, so that the same one again trains nothing new.
+
+        Networks that failed are none that another could find.
+        """
         cache, key = Cache(Path(self.job.settings.cache)), self._same_search()
-        if self.job.settings.stable and cache.get("searches", key) is None:
+        whole = not any(r.failure and r.failure.stage == "network" for r in self.history.records)
+        if self.job.settings.stable and whole and cache.get("searches", key) is None:
             with cache.write("searches", key) as (_, meta):
                 meta |= {"created": time.time(), "study": self.job.study}
 
@@ -201,7 +205,7 @@ class SearchController:
             following = self._policy.next(self.history, left)
             if following is None:
                 if self._seconds_left() < float("inf"):
-                    raise _Ended("nothing that fits into the time left promises a gain")
+                    raise _Ended("nothing that is untried fits into the time left")
                 return
             yield following, "search"
 
@@ -336,7 +340,7 @@ class SearchController:
 
     def _measure_memory(self) -> None:
         """Measure what serving the members of the front takes, as far as time allows."""
-        if "memory" in self.job.settings.objectives:
+        if "memory" in self.job.settings.measured:
             return
         for record in self.history.front.members:
             if record.number in self.history.memory or self._seconds_left() <= 1.0:

@@ -43,6 +43,9 @@ NEAR = 0.005
 PATIENCE = 25
 """Proposals in a row that may be known already before one is drawn at random."""
 
+LISTED = 3000
+"""Points of a space that are gone through one by one, or draws from a larger one, at the end."""
+
 NETWORK_SLOTS = STAGES["network"]
 COMPLETION_SLOTS = (*STAGES["artifact"], *STAGES["deployment"])
 
@@ -88,7 +91,16 @@ class Policy:
             self._by_promise(history), history, costs, seen, seconds_left
         )
         # With no completion left, what was kept back from training has no better use.
-        return recipe or self._new_network(history, costs, seen, seconds_left, thrifty=False)
+        recipe = recipe or self._new_network(history, costs, seen, seconds_left, thrifty=False)
+        return recipe or self._untried(history, costs, seen, seconds_left)
+
+    def exhausted(self) -> str:
+        """Say what it means that there is no next recipe, time left aside."""
+        if not self.trains:
+            return "every network that the cache holds was measured in every way that can run here"
+        if self.space.size <= LISTED:
+            return "every point of the space that can run here was measured"
+        return f"no untried point was found in {LISTED:,} draws from the space"
 
     def same(self, recipe: Recipe) -> Recipe:
         """Return a recipe with its parallel configuration in one form for all that do the same."""
@@ -104,6 +116,34 @@ class Policy:
         if values == {"threads": self.threads, "replicas": 1, "batch": 0}:
             return recipe.replaced(parallel=(NEUTRAL["parallel"], {}))
         return recipe.replaced(parallel=("tuned", values))
+
+    def _untried(
+        self, history: History, costs: Costs, seen: set[str], seconds_left: float
+    ) -> Recipe | None:
+        """Return any recipe that was not tried and fits, however little it promises."""
+        made = {recipe.stage_id("network") for recipe in history.started.values()}
+        failed = {
+            record.recipe.stage_id("network")
+            for record in history.raw.values()
+            if record.failure and record.failure.stage == "network"
+        }
+        if self.space.size <= LISTED:
+            points = list(self.space.points())
+            self.random.shuffle(points)
+        else:
+            points = [self.space.sample(self.random) for _ in range(LISTED)]
+        for point in points:
+            recipe = self.same(Recipe.of(point))
+            network = recipe.stage_id("network")
+            if recipe.id in seen or network in failed or self.refused(recipe):
+                continue
+            there = recipe.is_original or network in made
+            if not there and not self.trains:
+                continue
+            needed = costs.completion(recipe) + (0.0 if there else costs.network(recipe))
+            if CAUTION * needed <= seconds_left:
+                return recipe
+        return None
 
     def _unfinished(self, history: History) -> list[Recipe]:
         """Return the networks that have not had their completions, the newest first.

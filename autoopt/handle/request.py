@@ -40,10 +40,20 @@ def checked_bounds(
     return {c.objective: f"{c.sense} {c.bound!r}" for c in parse_constraints(bounds, axes)}
 
 
+def bounded_axes(
+    constraints: Mapping[str, float | str] | None, axes: Sequence[Axis]
+) -> tuple[Axis, ...]:
+    """Return an axis for every bounded objective that is not searched but can be measured."""
+    from autoopt.objectives import OBJECTIVES as KNOWN
+
+    searched = {"quality", *(axis.name for axis in axes)}
+    names = [name for name in constraints or () if name in KNOWN and name not in searched]
+    return tuple(_axis(name) for name in names)
+
+
 def search_axes(task: Task, objectives: Sequence[str]) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
     """Return the axes and the names of the objectives, the quality first."""
     from autoopt.objectives import OBJECTIVES as KNOWN
-    from autoopt.objectives import load_objective
 
     if isinstance(objectives, str):
         objectives = (objectives,)
@@ -55,9 +65,15 @@ def search_axes(task: Task, objectives: Sequence[str]) -> tuple[tuple[Axis, ...]
     for name in names[1:]:
         if name not in KNOWN:
             raise UnknownNameError("objective", name, [*KNOWN, quality.name])
-        objective = load_objective(name)
-        axes.append(Axis(objective.name, objective.unit, objective.direction))  # type: ignore[arg-type]  # the table's classes hold one of both
+        axes.append(_axis(name))
     return tuple(axes), tuple(names)
+
+
+def _axis(name: str) -> Axis:
+    from autoopt.objectives import load_objective
+
+    objective = load_objective(name)
+    return Axis(objective.name, objective.unit, objective.direction)  # type: ignore[arg-type]  # the table's classes hold one of both
 
 
 def checked_drop(max_drop: float | None) -> float | None:
@@ -130,15 +146,26 @@ def new_folder(folder: str | Path | None) -> Path:
         folder = Path("autoopt-searches") / name
         if folder.exists():
             folder = folder.with_name(f"{name}-{os.getpid()}-{time.time_ns() % 1000}")
-    where = Path(folder)
+    where = Path(folder).absolute()  # a notebook may go elsewhere
     if where.is_file():
         raise FolderError(f"a search needs a folder, but {where} is a file")
-    if (where / LOG).exists() and Log(where / LOG).read(kind="opened"):
-        raise FolderError(
-            f"{where} holds a search already: go on with it by autoopt.resume({str(where)!r}, "
-            "model, data), or name another folder"
-        )
+    if (where / LOG).exists() and Log(where / LOG).read():
+        raise taken(where)
     return where
+
+
+def taken(folder: Path) -> FolderError:
+    """Return what to raise where a folder holds another search."""
+    return FolderError(
+        f"{folder} holds a search already: go on with it by autoopt.resume({str(folder)!r}, "
+        "model, data), or name another folder"
+    )
+
+
+def is_positive(value: object) -> bool:
+    """Say whether a value is a finite number above 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < float(str(value)) < math.inf
 
 
 def is_plain(value: Any) -> bool:

@@ -15,6 +15,7 @@ from autoopt.disk import full_disk
 from autoopt.errors import FolderError, SearchError
 from autoopt.handle.handle import Search
 from autoopt.handle.request import (
+    bounded_axes,
     cache_folder,
     check_target,
     checked_bounds,
@@ -22,6 +23,7 @@ from autoopt.handle.request import (
     is_plain,
     new_folder,
     search_axes,
+    taken,
     with_own,
 )
 from autoopt.log import Log
@@ -82,7 +84,7 @@ def search(
     max_drop
         How much worse than the original the quality may be: 0.01 is one point of accuracy.
     constraints
-        Bounds on objectives: ``{"latency": 8, "size": "<= 20 MB"}``.
+        Bounds on objectives, searched or only measured: ``{"latency": 8, "memory": "<= 200 MB"}``.
     metric
         Name of a scikit-learn scorer, or ``(outputs, targets) -> float``; guessed when absent.
     loss
@@ -140,6 +142,7 @@ def search(
     }
     task = _make_task(model, data, options)
     axes, names = search_axes(task, objectives)
+    bounded = bounded_axes(constraints, axes)
     settings = Settings(
         fingerprint=task.fingerprint,
         stable=task.stable,
@@ -147,7 +150,8 @@ def search(
         axes=axes,
         objectives=names,
         budget=wanted,
-        constraints=checked_bounds(constraints, axes),
+        bounded=bounded,
+        constraints=checked_bounds(constraints, (*axes, *bounded)),
         max_drop=checked_drop(max_drop),
         request_size=task.request_size,
         threads=task.threads,
@@ -176,7 +180,7 @@ def resume(
 ) -> Search:
     """Go on with a search where it stopped, after a crash, a stop or a kernel restart.
 
-    A search that still runs is only attached to.
+    A search that still runs is only attached to, and given the budget in addition.
 
     Parameters
     ----------
@@ -197,10 +201,8 @@ def resume(
         If there is no search, or it belongs to another model or data.
     """
     launched = time.time()
-    where = Path(folder)
+    where = Path(folder).absolute()
     attached = Search(where, None)
-    if attached.alive and attached.status.state != "stopping":
-        return attached._begin(block)
     settings = attached.settings
     options = {
         **settings.task_options,
@@ -215,6 +217,11 @@ def resume(
             f"{settings.fingerprint[:12]}), but got others (fingerprint {task.fingerprint[:12]}). "
             "Hand over the same model, data, metric and loss, or start a new search elsewhere."
         )
+    if attached.alive and attached.status.state != "stopping":
+        if budget is not None:
+            more = Budget.parse(budget)
+            attached.extend(seconds=more.seconds, trials=more.trials)
+        return attached._begin(block)
     missing = sorted(set(settings.own_techniques) - set(techniques or {}))
     if missing:
         raise FolderError(
@@ -222,7 +229,7 @@ def resume(
             f"techniques={{{', '.join(f'{name!r}: ...' for name in missing)}}}"
         )
     settings = replace(settings, budget=_renewed(attached, budget))
-    study = str(attached._known().runs[0]["study"])
+    study = attached._known().study
     return _start(
         where, settings, task, techniques or {}, study=study, launched=launched, block=block
     )
@@ -258,9 +265,7 @@ def _start(
     try:
         packed.mkdir(parents=True)
         payload = snapshot.dump((task, dict(techniques)), packed)
-        Log(folder / LOG, create=True)
-        # Searches in folders of one name may share a storage, and a cache.
-        study = study or f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
+        study = study or _create(folder, settings)
         job = Job(folder, settings, payload, packed, launched, study=study)
         controller = launch(job)
     except (OSError, FolderError) as error:
@@ -268,6 +273,23 @@ def _start(
             raise SearchError(message) from error
         raise
     return Search(folder, controller)._begin(block)
+
+
+def _create(folder: Path, settings: Settings) -> str:
+    """Take the folder for a new search and return the name of its study.
+
+    Raises
+    ------
+    FolderError
+        If another process took it meanwhile.
+    """
+    log = Log(folder / LOG, create=True)
+    # Searches in folders of one name may share a storage, and a cache.
+    study = f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
+    first = log.append("created", {"settings": settings.to_dict(), "study": study})
+    if first != 1:
+        raise taken(folder)
+    return study
 
 
 def _make_task(model: Any, data: Any, options: Mapping[str, Any]) -> Task:

@@ -4,6 +4,7 @@ const LOG_SPAN = 8;
 const PADDING = 0.06;
 const MOST_LOG_TICKS = 8;
 const LEAST_LOG = 1e-100;
+const LEAST_SPAN = 1e-290;
 const LOG_MANTISSAS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7]];
 
 function fitAxis(core, others, mayBeLog) {
@@ -11,8 +12,9 @@ function fitAxis(core, others, mayBeLog) {
   if (!values.length) return makeAxis(0, 1, false, [0, 0.25, 0.5, 0.75, 1]);
   let low = Math.min(...values);
   let high = Math.max(...values);
-  if (high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high))) {
-    const pad = Math.abs(high) * 0.02 || 0.5;
+  if (high - low <= Math.max(1e-9 * Math.max(Math.abs(low), Math.abs(high)), LEAST_SPAN)) {
+    const share = Math.abs(high) * 0.02;
+    const pad = share > LEAST_SPAN ? share : 0.5;
     return makeAxis(low - pad, high + pad, false, linearTicks(low - pad, high + pad));
   }
   if (mayBeLog && low > LEAST_LOG && high / low > LOG_SPAN) {
@@ -21,7 +23,7 @@ function fitAxis(core, others, mayBeLog) {
   }
   // What lies far from the core would squeeze it: such points are drawn at the edge instead.
   const reach = core.length ? Math.max(...core) - Math.min(...core) : 0;
-  if (reach > 0) {
+  if (reach > LEAST_SPAN) {
     low = Math.max(low, Math.min(...core) - reach);
     high = Math.min(high, Math.max(...core) + reach);
   }
