@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,25 @@ def test_a_half_written_entry_is_not_found(tmp_path: Path, monkeypatch: Any) -> 
         with pytest.raises(KeyboardInterrupt):
             bench(tmp_path).build_network(HALF)
     assert not bench(tmp_path).build_network(HALF).cached
+
+
+def test_a_damaged_network_is_made_anew(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    first = made.build_network(HALF)
+    weights = made.cache.folder / "networks" / first.key / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    again = bench(tmp_path).build_network(HALF)
+    assert (again.key, again.cached) == (first.key, False)
+
+
+def test_only_networks_that_would_be_made_the_same_are_paid_for(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    assert made.paid() == []
+    made.build_network(HALF)
+    assert [Recipe.from_dict(network) for network in made.paid()] == [HALF]
+    assert bench(tmp_path, scope="another").paid() == []
+    made.task = replace(made.task, seed=made.task.seed + 1)
+    assert made.paid() == []
 
 
 def test_steps_are_replayed_in_their_order(tmp_path: Path) -> None:

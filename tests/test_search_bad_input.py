@@ -30,6 +30,12 @@ from tests.small_searches import digits, history, narrow, start, trained_mlp, un
         ({"budget": "0 trials"}, "trials > 0"),
         ({"constraints": {"beauty": 1}}, r"'beauty'; known: accuracy, size"),
         ({"constraints": {"size": "tiny"}}, "'tiny'"),
+        ({"budget": float("inf")}, "be finite"),
+        ({"seed": -1}, "`seed` must be a whole number .*-1"),
+        ({"seed": 0.5}, "`seed` must be a whole number .*0.5"),
+        ({"threads": 10_000}, "`threads` must be no more than .*10000"),
+        ({"limits": {"network": 3}}, "`limits` must be Limits"),
+        ({"storage": "nonsense"}, "`storage` must be the URL .*'nonsense'"),
         ({"techniques": {"mine": object}}, r"must say its `slot`.*'mine'"),
     ],
     ids=lambda value: str(value)[:40],
@@ -52,6 +58,9 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 def test_constraints_that_nothing_keeps_leave_an_empty_front_and_a_word(tmp_path: Path) -> None:
     search = start(tmp_path / "search", constraints={"size": "<= 0.000001 MB"})
     assert len(search.front) == 0
+    assert "latency" not in search.front.columns
+    assert {"strategy", "accuracy", "size_mb", "speedup"} <= set(search.front.columns)
+    assert "none of 3 measured strategies satisfies size <= 1e-06" in repr(search)
     with pytest.raises(AutooptError, match=r"none of 3 measured .*nearest is number 2"):
         search.best("size")
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from autoopt.controller.job import LOG
 from autoopt.errors import FolderError, UnknownNameError
 from autoopt.log import Log
 from autoopt.measurement import Axis
+from autoopt.settings import Limits
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -119,6 +121,53 @@ def with_own(space: SearchSpace, techniques: Mapping[str, type]) -> SearchSpace:
         if name not in space.slots[slot]:
             space = space.extend(**{slot: {name: settings}})
     return space
+
+
+def checked_seed(seed: object) -> int:
+    """Return a seed as a plain integer.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number from 0 to 2³² − 1, which every generator takes.
+    """
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not 0 <= int(str(seed)) < 2**32:
+        raise ValueError(f"`seed` must be a whole number from 0 to 2**32 - 1, but got {seed!r}")
+    return int(str(seed))
+
+
+def check_threads(threads: int) -> None:
+    """Raise ValueError where candidates would get more threads than there are cores."""
+    cores = os.cpu_count() or 1
+    if threads > cores:
+        raise ValueError(
+            f"`threads` must be no more than the {cores} cores of this machine, but got {threads}"
+        )
+
+
+def check_limits(limits: object) -> None:
+    """Raise ValueError unless these are limits."""
+    if not isinstance(limits, Limits):
+        raise ValueError(
+            "`limits` must be Limits, such as autoopt.settings.Limits(network=600), but got "
+            f"{limits!r}"
+        )
+
+
+def check_storage(storage: str | None) -> None:
+    """Raise ValueError unless this is the URL of a storage."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        if storage is not None:
+            make_url(storage)
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(
+            "`storage` must be the URL of an Optuna storage, such as 'sqlite:///study.db' or "
+            f"'postgresql://user@host/name', but got {storage!r}"
+        ) from error
 
 
 def check_target(target: str) -> None:

@@ -17,9 +17,13 @@ from autoopt.handle.handle import Search
 from autoopt.handle.request import (
     bounded_axes,
     cache_folder,
+    check_limits,
+    check_storage,
     check_target,
+    check_threads,
     checked_bounds,
     checked_drop,
+    checked_seed,
     is_plain,
     new_folder,
     search_axes,
@@ -130,8 +134,10 @@ def search(
     """
     launched = time.time()
     wanted, own = Budget.parse(budget), dict(techniques or {})
-    where = new_folder(folder)
+    where, seed = new_folder(folder), checked_seed(seed)
     check_target(target)
+    check_limits(limits or Limits())
+    check_storage(storage)
     options: dict[str, Any] = {
         "metric": metric,
         "loss": loss,
@@ -141,6 +147,7 @@ def search(
         "data_id": data_id,
     }
     task = _make_task(model, data, options)
+    check_threads(task.threads)
     axes, names = search_axes(task, objectives)
     bounded = bounded_axes(constraints, axes)
     settings = Settings(
