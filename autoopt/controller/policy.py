@@ -22,7 +22,7 @@ from autoopt.recipe import Recipe
 from autoopt.record import Record
 from search_spaces import NEUTRAL, STAGES, SearchSpace
 
-TRAINING_SHARE = 0.3
+TRAINING_SHARE = 0.25
 """Largest share of a budget in seconds that training may take."""
 
 TRIALS_A_NETWORK = 6
