@@ -22,6 +22,7 @@ ONNXRUNTIME = """import onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}
 {unpack}session = onnxruntime.InferenceSession(Path(__file__).with_name({model!r}), options)
+names = [item.name for item in session.get_inputs()]
 """
 # Lets the session unpack stored weights once, when it starts.
 UNPACK = 'options.add_session_config_entry("session.disable_quant_qdq", "1")\n'
@@ -89,7 +90,11 @@ def predict_script(manifest: Manifest, parallel: Parallel) -> str:
     fixed = manifest.options["batch"]
     # Names of inputs come from a person's network and stay out of the script's prose.
     files = ["inputs.npy"] if count == 1 else [f"input_{i + 1}.npy" for i in range(count)]
-    given = [f"np.load(sys.argv[{i + 1}])" for i in range(count)]
+    # NumPy makes float64 unless told otherwise.
+    given = [
+        f"np.load(sys.argv[{i + 1}]).astype({port.dtype!r})"
+        for i, port in enumerate(manifest.inputs)
+    ]
     head = HEAD.format(
         library="torch" if PARTS[runtime] is TORCH else runtime, files=" ".join(files)
     )
@@ -125,9 +130,7 @@ def _setup(manifest: Manifest, parallel: Parallel) -> str:
 def _call(manifest: Manifest, arrays: Iterable[str]) -> str:
     """Return the expression that answers with one replica."""
     if manifest.runtime == "onnxruntime":
-        names = [port.name for port in manifest.inputs]
-        feed = ", ".join(f"{name!r}: {array}" for name, array in zip(names, arrays, strict=True))
-        return f"session.run(None, {{{feed}}})[0]"
+        return f"session.run(None, dict(zip(names, [{', '.join(arrays)}])))[0]"
     if manifest.runtime == "openvino":
         return f"model([{', '.join(arrays)}])[0]"
     tensors = ", ".join(f"torch.from_numpy({array})" for array in arrays)

@@ -117,7 +117,7 @@ def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
         )
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"ONNX Runtime cannot open {manifest.model!r} ({error}).") from error
-    return partial(_answer, session, [port.name for port in manifest.inputs])
+    return partial(_answer, session, [item.name for item in session.get_inputs()])
 
 
 def _answer(session: Any, names: list[str], *inputs: Array) -> Array:

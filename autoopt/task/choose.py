@@ -11,6 +11,7 @@ import numpy as np
 from autoopt.errors import DataError, MetricError
 from autoopt.task.checks import Trial
 from autoopt.task.foreign import shown_as
+from autoopt.task.form import Form, form_of
 from autoopt.task.guess import Guess, Kind
 from autoopt.task.loss import BinaryCrossEntropy, Loss, given_loss
 from autoopt.task.metric import Accuracy, Metric, Own, RSquared
@@ -26,6 +27,8 @@ class Judgement:
         Of the task.
     metric, loss
         Ready to use.
+    form
+        What the outputs say.
     notes
         What was guessed, in sentences.
     """
@@ -33,6 +36,7 @@ class Judgement:
     kind: Kind
     metric: Metric
     loss: Loss
+    form: Form
     notes: tuple[str, ...]
 
 
@@ -66,7 +70,9 @@ def choose(trial: Trial, guessed: Guess | None, metric: Any, loss: Any) -> Judge
         notes.append(f"metric: {chosen_metric.name}, guessed because {guessed.because}")
     if guessed and loss is None:
         notes.append(f"loss: {_words(chosen_loss)}, guessed because {guessed.because}")
-    return Judgement(kind, chosen_metric, chosen_loss, tuple(notes))
+    # A loss of the person's own says nothing about the outputs; what fits the targets does.
+    form = form_of(guessed.loss if guessed else chosen_loss)
+    return Judgement(kind, chosen_metric, chosen_loss, form, tuple(notes))
 
 
 def choose_metric(metric: Any, guessed: Guess | None) -> Metric:
