@@ -52,8 +52,7 @@ class PackedLayer(nn.Module):
         integers = self.packed
         if self.bits == 4:
             # Moving 8 and back down extends the sign.
-            # `>>` would be an operator of a dunder name, which no file may call.
-            low, high = integers & 15, torch.bitwise_right_shift(integers, 4)
+            low, high = integers & 15, integers >> 4
             halves = torch.stack([low, high], dim=1).reshape(-1).to(torch.int8)
             count = 1
             for size in self.shape:
