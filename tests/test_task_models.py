@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
-from autoopt.errors import RefusedError
+from autoopt import snapshot
+from autoopt.errors import DataError, MetricError, ModelError, RefusedError
 from autoopt.interfaces import Parallel, Quantization
 from autoopt.loading.predictor import load_artifact
 from autoopt.runtimes import load_runtime
@@ -171,3 +174,92 @@ def test_inputs_may_be_named_as_anything_inside(make, data, names, runtime, prec
     with torch.no_grad():
         wanted = task.forward(task.model, task.validation.inputs(8)).numpy()
     assert np.linalg.norm(found - wanted) < 0.3 * np.linalg.norm(wanted)
+
+
+def normed(make: Any) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(make(nn.Linear(8, 16)), nn.ReLU(), nn.Linear(16, 3)).eval()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.orthogonal,
+    ],
+)
+def test_parametrizations_become_weights_in_the_copy_and_it_travels(make, tmp_path: Path):
+    model = normed(make)
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    x = torch.tensor(X)
+    with torch.no_grad():
+        wanted = model(x)
+    task = make_task(model, (X, np.arange(120) % 3), threads=1)
+    sent = snapshot.load(snapshot.dump((task, {}), tmp_path), tmp_path)[0]
+    with torch.no_grad():
+        assert torch.allclose(sent.forward(sent.model, (x,)), wanted, atol=1e-6)
+    assert isinstance(task.model, nn.Sequential)
+    assert type(task.model[0]) is nn.Linear
+    assert all(value.requires_grad and value.is_leaf for value in task.model.parameters())
+    assert any("0.weight was computed from other weights" in note for note in task.notes)
+    # The person's own stays parametrized.
+    assert nn.utils.parametrize.is_parametrized(model[0])
+    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
+
+
+class Locked(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(8, 3)
+        self.lock = threading.Lock()
+
+    def __deepcopy__(self, memo: Any) -> Locked:
+        return Locked()
+
+
+class LockedData(Dataset):
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return 120
+
+    def __getitem__(self, row: int) -> Any:
+        return X[row], row % 3
+
+
+LOCK = threading.Lock()
+
+
+def locked_metric(outputs: Any, targets: Any, lock: Any = LOCK) -> float:
+    with lock:
+        return float((outputs.argmax(1) == targets).mean())
+
+
+def locked_loss(outputs: Any, targets: Any, lock: Any = LOCK) -> Any:
+    with lock:
+        return nn.functional.cross_entropy(outputs, targets)
+
+
+# Defined in `__main__`, as in a notebook, functions travel by value, with what they hold.
+for function in (locked_metric, locked_loss):
+    function.__module__ = "__main__"
+
+Y = np.arange(120) % 3
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "options", "error", "words"),
+    [
+        (Locked(), (X, Y), {}, ModelError, "the model must be able to go"),
+        (nn.Linear(8, 3), (X, Y), {"metric": locked_metric}, MetricError, "the metric must be"),
+        (nn.Linear(8, 3), (X, Y), {"loss": locked_loss}, DataError, "the loss must be able"),
+        (nn.Linear(8, 3), LockedData(), {}, DataError, "the data must be able to go"),
+    ],
+)
+def test_what_cannot_travel_is_said_before_anything_begins(
+    model, data, options, error, words, monkeypatch
+):
+    monkeypatch.setattr("autoopt.task.loaders.HELD_BYTES", 200)
+    with pytest.raises(error, match=rf"{words}.*cannot pickle.*open them when they are needed"):
+        make_task(model.eval(), data, **options)

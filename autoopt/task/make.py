@@ -20,6 +20,7 @@ from autoopt.task.parts import DatasetPart, Part, TensorPart
 from autoopt.task.randomness import seeded
 from autoopt.task.sources import Sources, open_data
 from autoopt.task.task import Task, positional_names
+from autoopt.task.travel import check_travels
 from search_spaces.cores import usable_cores
 
 REQUEST_SIZE = 16
@@ -82,7 +83,9 @@ def make_task(
         made = _Made(private, sources, trial, judgement, division)
         identity = _identity(made, seed, data_id)
     options = _Options(names, keywords, request_size, threads or usable_cores(), seed)
-    return _assembled(made, identity, options)
+    task = _assembled(made, identity, options)
+    check_travels(task)
+    return task
 
 
 @dataclass(frozen=True)
