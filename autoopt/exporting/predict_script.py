@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.artifact import Manifest
+from autoopt.runtimes.onnx_files import graph_input
 
 SAFE_LOADER = "safe_pt2.py"
 
@@ -22,7 +23,6 @@ ONNXRUNTIME = """import onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}
 {unpack}session = onnxruntime.InferenceSession(Path(__file__).with_name({model!r}), options)
-names = [item.name for item in session.get_inputs()]
 """
 # Lets the session unpack stored weights once, when it starts.
 UNPACK = 'options.add_session_config_entry("session.disable_quant_qdq", "1")\n'
@@ -130,7 +130,8 @@ def _setup(manifest: Manifest, parallel: Parallel) -> str:
 def _call(manifest: Manifest, arrays: Iterable[str]) -> str:
     """Return the expression that answers with one replica."""
     if manifest.runtime == "onnxruntime":
-        return f"session.run(None, dict(zip(names, [{', '.join(arrays)}])))[0]"
+        feed = ", ".join(f"{graph_input(i)!r}: {array}" for i, array in enumerate(arrays))
+        return f"session.run(None, {{{feed}}})[0]"
     if manifest.runtime == "openvino":
         return f"model([{', '.join(arrays)}])[0]"
     tensors = ", ".join(f"torch.from_numpy({array})" for array in arrays)
