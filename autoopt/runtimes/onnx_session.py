@@ -120,7 +120,7 @@ def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
             session = onnxruntime.InferenceSession(
                 str(link), options, providers=["CPUExecutionProvider"]
             )
-        except (RuntimeError, ValueError, OSError, *_refusals()) as error:
+        except _refusals() as error:
             raise ArtifactError(
                 f"ONNX Runtime cannot open {manifest.model!r}, which must hold its weights itself "
                 f"and be whole ({error}); export again."
@@ -129,12 +129,13 @@ def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises about a file; these derive from Exception alone."""
+    """Return what ONNX Runtime raises about a file; its own errors derive from Exception alone."""
     from onnxruntime.capi import onnxruntime_pybind11_state as native
 
     names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel")
     more = ("NoSuchFile", "NotImplemented", "RuntimeException")
-    return tuple(getattr(native, name) for name in (*names, *more))
+    own = (getattr(native, name) for name in (*names, *more))
+    return (RuntimeError, ValueError, OSError, *own)
 
 
 def _answer(session: Any, names: list[str], *inputs: Array) -> Array:
