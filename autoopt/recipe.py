@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from autoopt.techniques import TECHNIQUES
 from search_spaces import NEUTRAL, SLOTS, STAGES
 
 STRUCTURAL_SLOTS = ("student", "pruning", "factorization")
@@ -48,8 +49,8 @@ class Recipe:
     def of(cls, point: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Recipe:
         """Build from ``{slot: (option, settings)}``.
 
-        A recovery without anything cut out is dropped: there is nothing to recover, and to train
-        the original further is not compression.
+        A recovery of ours without anything cut out is dropped: there is nothing to recover, and to
+        train the original further is not compression. A person's own stays: it may be meant for it.
 
         Raises
         ------
@@ -66,7 +67,8 @@ class Recipe:
                     "rename it"
                 )
         chosen = {slot: point.get(slot, (NEUTRAL[slot], {})) for slot in SLOTS}
-        if all(chosen[slot][0] == NEUTRAL[slot] for slot in STRUCTURAL_SLOTS):
+        ours = chosen["recovery"][0] in TECHNIQUES["recovery"]
+        if ours and all(chosen[slot][0] == NEUTRAL[slot] for slot in STRUCTURAL_SLOTS):
             chosen["recovery"] = (NEUTRAL["recovery"], {})
         return cls(
             tuple(

@@ -1,5 +1,6 @@
 """The menu of a search: which options there are in each slot, and their ranges.
 
+cores           how many processor cores there are to use
 dimensions      Choice, Int, Float: the range of one setting
 menu            slots, stages and the neutral option of each slot
 space           SearchSpace: narrow, fix, extend, count, sample, describe, YAML

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from search_spaces.cores import usable_cores
 from search_spaces.dimensions import Choice
 from search_spaces.errors import UnknownNameError
 from search_spaces.factorization import FACTORIZATION
@@ -27,7 +27,7 @@ def quick(cores: int | None = None) -> SearchSpace:
     Parameters
     ----------
     cores : int, optional
-        Cores that candidates may use; those of this machine by default.
+        Cores that candidates may use; those that this process may use by default.
     """
     return balanced(cores).narrow(
         student={"none": {}, "width": {"fraction": [0.25, 0.375, 0.5]}},
@@ -56,7 +56,7 @@ def balanced(cores: int | None = None) -> SearchSpace:
     Parameters
     ----------
     cores : int, optional
-        Cores that candidates may use; those of this machine by default.
+        Cores that candidates may use; those that this process may use by default.
     """
     space = _whole_menu().narrow(
         student=["none", "width", "depth"],
@@ -76,7 +76,7 @@ def thorough(cores: int | None = None) -> SearchSpace:
     Parameters
     ----------
     cores : int, optional
-        Cores that candidates may use; those of this machine by default.
+        Cores that candidates may use; those that this process may use by default.
     """
     space = _whole_menu().extend(
         student={
@@ -106,7 +106,7 @@ def thorough(cores: int | None = None) -> SearchSpace:
 PRESETS: Final[Mapping[str, Callable[[int | None], SearchSpace]]] = MappingProxyType(
     {"quick": quick, "balanced": balanced, "thorough": thorough}
 )
-"""Name → function that gives the space for a number of cores (None: those of this machine)."""
+"""Name → function that gives the space for a number of cores (None: those to use)."""
 
 
 def preset(name: str, cores: int | None = None) -> SearchSpace:
@@ -137,5 +137,5 @@ def _whole_menu() -> SearchSpace:
 
 
 def _capped(space: SearchSpace, cores: int | None) -> SearchSpace:
-    available = (os.cpu_count() or 1) if cores is None else cores
+    available = usable_cores() if cores is None else cores
     return SearchSpace({**space.slots, "parallel": cap_threads(space.slots["parallel"], available)})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from autoopt.build import Bench, Steps
 from autoopt.cache import Cache
@@ -18,8 +19,10 @@ from autoopt.errors import DivergedError, RefusedError
 from autoopt.plan import Keep
 from autoopt.recipe import Recipe
 from autoopt.targets import load_target
+from autoopt.task import make_task
 from tests.runtime_builds import tiny_task
 from tests.small_searches import narrow
+from tests.technique_models import task_of
 
 HALF = Recipe.of({"student": ("width", {"fraction": 0.5})})
 
@@ -198,3 +201,84 @@ def test_steps_are_replayed_in_their_order(tmp_path: Path) -> None:
     x = torch.ones(3, 4)
     torch.testing.assert_close(found(x), small(x))
     assert network[0].weight.shape == (4, 4)
+
+
+class Extra(nn.Module):
+    """Keeps something that is no tensor in its state, and one weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(64, 32)
+        self.first = nn.Linear(32, 16)
+        self.second = nn.Linear(16, 16)
+        self.third = nn.Linear(16, 16)
+        self.third.weight = self.second.weight
+        self.head = nn.Linear(16, 4)
+        self.version = 1
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = torch.relu(self.first(torch.relu(self.wide(x.flatten(1)))))
+        return self.head(torch.relu(self.third(torch.relu(self.second(x)))))
+
+    def get_extra_state(self) -> Any:
+        return {"version": self.version}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.version = state["version"]
+
+
+@dataclass(frozen=True)
+class OwnRecovery(Shifted):
+    slot = "recovery"
+
+
+def extra_task() -> Any:
+    torch.manual_seed(0)
+    model = Extra().eval()
+    model.version = 7
+    x, y = tiny_task("mlp").train.inputs()[0], tiny_task("mlp").train.targets()
+    return make_task(model, (x.numpy(), y.numpy()), request_size=4, threads=1)
+
+
+@pytest.mark.parametrize(
+    "cut", [{}, {"student": ("width", {"fraction": 0.5})}], ids=["own recovery", "width"]
+)
+def test_state_that_is_no_tensor_and_shared_weights_come_back(tmp_path: Path, cut: Any) -> None:
+    task = extra_task()
+    recovery = ("shifted", {"by": 0.25}) if not cut else ("finetune", {"epochs": 1})
+    recipe = Recipe.of({**cut, "recovery": recovery})
+    own, cpu = {"shifted": OwnRecovery}, load_target("cpu")
+    maker, finder = (Bench(task, cpu, Cache(tmp_path), techniques=own) for _ in range(2))
+    maker.build_network(recipe)
+    made, found = maker.network(recipe), finder.network(recipe)
+    assert made is not found
+    with torch.no_grad():
+        torch.testing.assert_close(made(*task.example), found(*task.example))
+    assert isinstance(found, Extra)
+    assert found.version == 7
+    assert found.third.weight is found.second.weight
+
+
+def test_weights_of_another_plan_are_refused(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    Steps().save(network, tmp_path)
+    with pytest.raises(RuntimeError, match=r"do not fit their plan: 1\.bias, 1\.weight"):
+        Steps.load(tmp_path, network[:1], lambda model, _: model)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        {"student": ("width", {"fraction": 1.0})},
+        {"student": ("width", {"fraction": 0.99})},
+        {"student": ("depth", {"fraction": 0.9})},
+        {"pruning": ("magnitude", {"ratio": 0.0})},
+        {"pruning": ("magnitude", {"ratio": 0.05})},
+    ],
+    ids=str,
+)
+def test_what_would_change_nothing_is_refused(tmp_path: Path, pick: Any) -> None:
+    made = Bench(task_of("plain"), load_target("cpu"), Cache(tmp_path))
+    with pytest.raises(RefusedError, match="it changes nothing in this network"):
+        made.build_network(Recipe.of(pick))
+    assert not list(Cache(tmp_path).entries("networks"))

@@ -61,6 +61,13 @@ def test_a_recovery_of_nothing_is_dropped_and_of_something_is_kept():
         assert cut["recovery"].option == "finetune"
 
 
+def test_a_persons_own_recovery_may_run_on_the_uncut_original():
+    own = Recipe.of({"recovery": ("sparsify", {"share": 0.5})})
+    assert own["recovery"].option == "sparsify"
+    assert not own.is_original
+    assert Recipe.from_yaml(own.to_yaml()) == own
+
+
 @pytest.mark.parametrize("zero_or_four", [(4, 4.0), (0.0, -0.0), (0, -0.0)])
 def test_equal_numbers_give_equal_ids(zero_or_four: tuple[float, float]):
     one, other = (Recipe.of({"pruning": ("mine", {"ratio": value})}) for value in zero_or_four)

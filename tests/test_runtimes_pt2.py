@@ -304,6 +304,8 @@ def test_programs_of_nested_containers_with_plain_keys_open(tmp_path):
         "torch.ops.aten.from_file.default",
         "torch.ops.aten.__class__",
         "torch.ops.aten.add.__class__",
+        "torch.ops.aten.__and__.__class__",
+        "torch.ops.aten.__init__.__and__",
         "torch.load",
         "#pickle.x",
     ],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -52,6 +53,40 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "search").write_text("mine")
     with pytest.raises(AutooptError, match="is a file"):
         start(tmp_path / "search")
+
+
+def test_a_technique_that_cannot_travel_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    class Mine:
+        slot = "pruning"
+        settings: ClassVar[dict[str, Any]] = {}
+
+        def apply(self, model: Any, task: Any) -> Any:
+            with lock:
+                return model
+
+    with pytest.raises(SearchError, match=r"'mine' must be able to go .*cannot pickle"):
+        start(tmp_path / "search", techniques={"mine": Mine})
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_start_that_fails_leaves_what_was_there_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job: Any) -> Any:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("autoopt.controller.launch", fail)
+    folder = tmp_path / "search"
+    with pytest.raises(OSError, match="no more processes"):
+        start(folder)
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(OSError, match="no more processes"):
+        start(folder)
+    assert [item.name for item in folder.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.slow

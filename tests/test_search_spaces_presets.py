@@ -21,6 +21,7 @@ from search_spaces import (
     quick,
     thorough,
 )
+from search_spaces.cores import usable_cores
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -61,11 +62,22 @@ def test_threads_and_replicas_are_capped_at_the_cores(
     assert tuned["batch"].size == 5
 
 
-def test_cores_are_those_of_the_machine_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+def test_cores_are_those_that_this_process_may_use_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
     assert thorough().slots["parallel"]["tuned"]["threads"].values_list() == [1, 2, 4, 8, 16]
+
+
+def test_cores_are_those_of_the_machine_where_processes_cannot_be_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert usable_cores() == 2
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert thorough().slots["parallel"]["tuned"]["threads"].values_list() == [1]
+    assert usable_cores() == 1
 
 
 def test_cap_threads_leaves_other_settings_alone() -> None:

@@ -277,6 +277,11 @@ class Bench:
                 raise RefusedError(f"{slot} {pick.option}: {reason}")
             if hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
+                if not edits:
+                    raise RefusedError(
+                        f"{slot} {pick.option}: it changes nothing in this network at these "
+                        f"settings ({dict(pick.settings)}), so it would be measured twice"
+                    )
                 steps = steps.edited(edits)
                 network = Steps().edited(edits).rebuild(network, self._apply_again)
             elif slot == "recovery":

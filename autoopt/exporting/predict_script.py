@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.artifact import Manifest
+from autoopt.runtimes.onnx_files import graph_input
 
 SAFE_LOADER = "safe_pt2.py"
 
@@ -89,7 +90,11 @@ def predict_script(manifest: Manifest, parallel: Parallel) -> str:
     fixed = manifest.options["batch"]
     # Names of inputs come from a person's network and stay out of the script's prose.
     files = ["inputs.npy"] if count == 1 else [f"input_{i + 1}.npy" for i in range(count)]
-    given = [f"np.load(sys.argv[{i + 1}])" for i in range(count)]
+    # NumPy makes float64 unless told otherwise.
+    given = [
+        f"np.load(sys.argv[{i + 1}]).astype({port.dtype!r})"
+        for i, port in enumerate(manifest.inputs)
+    ]
     head = HEAD.format(
         library="torch" if PARTS[runtime] is TORCH else runtime, files=" ".join(files)
     )
@@ -125,8 +130,7 @@ def _setup(manifest: Manifest, parallel: Parallel) -> str:
 def _call(manifest: Manifest, arrays: Iterable[str]) -> str:
     """Return the expression that answers with one replica."""
     if manifest.runtime == "onnxruntime":
-        names = [port.name for port in manifest.inputs]
-        feed = ", ".join(f"{name!r}: {array}" for name, array in zip(names, arrays, strict=True))
+        feed = ", ".join(f"{graph_input(i)!r}: {array}" for i, array in enumerate(arrays))
         return f"session.run(None, {{{feed}}})[0]"
     if manifest.runtime == "openvino":
         return f"model([{', '.join(arrays)}])[0]"

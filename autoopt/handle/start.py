@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -264,18 +267,20 @@ def _start(
     block: bool | None,
 ) -> Search:
     """Pack model and data, start the controller, and follow it."""
-    from autoopt import snapshot
     from autoopt.controller import Job, launch
 
     # One of its own for each run: an earlier controller, about to end, removes its own.
     packed = folder.absolute() / f"snapshot-{uuid.uuid4().hex[:8]}"
     try:
-        packed.mkdir(parents=True)
-        payload = snapshot.dump((task, dict(techniques)), packed)
-        study = study or _create(folder, settings)
-        job = Job(folder, settings, payload, packed, launched, study=study)
-        controller = launch(job)
-    except (OSError, FolderError) as error:
+        with ExitStack() as undo:
+            undo.callback(_removed, folder, packed, made=not folder.exists())
+            packed.mkdir(parents=True)
+            payload = _packed(task, techniques, packed)
+            study = study or _create(folder, settings)
+            job = Job(folder, settings, payload, packed, launched, study=study)
+            controller = launch(job)
+            undo.pop_all()
+    except (OSError, sqlite3.Error, FolderError) as error:
         if message := full_disk(folder, error):
             raise SearchError(message) from error
         raise
@@ -297,6 +302,35 @@ def _create(folder: Path, settings: Settings) -> str:
     if first != 1:
         raise taken(folder)
     return study
+
+
+def _packed(task: Task, techniques: Mapping[str, Any], folder: Path) -> bytes:
+    """Return what the controller is sent; the task was found to travel when it was made.
+
+    Raises
+    ------
+    SearchError
+        If a technique cannot travel.
+    """
+    from autoopt import snapshot
+    from autoopt.task.foreign import shown_as
+
+    for name, technique in techniques.items():
+        with shown_as(
+            lambda cause, name=name: SearchError(  # type: ignore[misc]  # binds the loop's name
+                f"the technique {name!r} must be able to go to other processes, but cannot: "
+                f"{cause}. Locks, open files and the like must be opened in its `apply`."
+            )
+        ):
+            snapshot.check(technique)
+    return snapshot.dump((task, dict(techniques)), folder)
+
+
+def _removed(folder: Path, packed: Path, *, made: bool) -> None:
+    """Leave nothing of a start that failed before it took the folder."""
+    shutil.rmtree(packed, ignore_errors=True)
+    if made and folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _make_task(model: Any, data: Any, options: Mapping[str, Any]) -> Task:

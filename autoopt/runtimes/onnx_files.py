@@ -23,19 +23,27 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 # The first that has integers of 4 bits.
 OPSET = 21
 CALIBRATION = 256
+# Names in a file hold a dot, which no name in an exported graph does: a person's own (`output`,
+# `relu`) could be those of values inside.
+OUTPUT = "graph.output"
+
+
+def graph_input(number: int) -> str:
+    """Return the name that an input has in the files, where order tells which it is."""
+    return f"graph.input_{number}"
 
 
 def to_onnx(exported: Exported) -> onnx.ModelProto:
-    """Return an exported program as an ONNX model whose inputs bear the task's names."""
+    """Return an exported program as an ONNX model; its inputs are told by their order."""
     import torch
 
-    names = [port.name for port in exported.inputs]
+    names = [graph_input(number) for number in range(len(exported.inputs))]
     with quiet_library("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
         program = torch.onnx.export(
             exported.program,
             dynamo=True,
             input_names=names,
-            output_names=[exported.output.name],
+            output_names=[OUTPUT],
             opset_version=OPSET,
             external_data=False,
             optimize=True,

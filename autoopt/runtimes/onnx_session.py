@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
@@ -111,13 +112,30 @@ def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
     if manifest.realised.get("storage_only"):
         # Lets the session unpack stored weights once, when it starts.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    try:
-        session = onnxruntime.InferenceSession(
-            str(folder / manifest.model), options, providers=["CPUExecutionProvider"]
-        )
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ArtifactError(f"ONNX Runtime cannot open {manifest.model!r} ({error}).") from error
-    return partial(_answer, session, [port.name for port in manifest.inputs])
+    with TemporaryDirectory() as alone:
+        # Weights may lie in other files, which no checksum covers. Beside a link there are none.
+        link = Path(alone) / MODEL
+        link.symlink_to((folder / manifest.model).resolve())
+        try:
+            session = onnxruntime.InferenceSession(
+                str(link), options, providers=["CPUExecutionProvider"]
+            )
+        except _refusals() as error:
+            raise ArtifactError(
+                f"ONNX Runtime cannot open {manifest.model!r}, which must hold its weights itself "
+                f"and be whole ({error}); export again."
+            ) from error
+    return partial(_answer, session, [item.name for item in session.get_inputs()])
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises about a file; its own errors derive from Exception alone."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel")
+    more = ("NoSuchFile", "NotImplemented", "RuntimeException")
+    own = (getattr(native, name) for name in (*names, *more))
+    return (RuntimeError, ValueError, OSError, *own)
 
 
 def _answer(session: Any, names: list[str], *inputs: Array) -> Array:

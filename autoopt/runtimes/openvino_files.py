@@ -9,7 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import RefusedError
-from autoopt.runtimes.onnx_files import CALIBRATION, calibration_batches, to_onnx
+from autoopt.runtimes.onnx_files import (
+    CALIBRATION,
+    calibration_batches,
+    graph_input,
+    to_onnx,
+)
 from autoopt.runtimes.quiet import decline_telemetry, quiet_library
 
 if TYPE_CHECKING:
@@ -22,19 +27,39 @@ INTEGERS = {"i8", "u8", "i4", "u4"}
 
 
 def to_openvino(exported: Exported) -> Any:
-    """Return an exported program as an OpenVINO model; only the number of samples stays open."""
+    """Return an exported program as an OpenVINO model; only the number of samples stays open.
+
+    Raises
+    ------
+    RefusedError
+        If OpenVINO knows an operator of the network neither from ONNX nor from torch.
+    """
     decline_telemetry()
     with quiet_library("openvino", "nncf"):
         import openvino
+        from openvino import frontend
+
+        reasons = (
+            *(RuntimeError, ValueError, NotImplementedError),
+            # These derive from Exception alone.
+            *(frontend.GeneralFailure, frontend.OpConversionFailure, frontend.OpValidationFailure),
+            *(frontend.InitializationFailure, frontend.NotImplementedFailure),
+        )
 
         try:
             model = _through_onnx(exported)
-        except (RuntimeError, ValueError, NotImplementedError):
+        except reasons:
             # ONNX lacks an operator of this network; OpenVINO reads programs of torch too.
-            model = openvino.convert_model(exported.program)
+            try:
+                model = openvino.convert_model(exported.program)
+            except reasons as error:
+                cause = " ".join(str(error).split())[:300]
+                raise RefusedError(f"OpenVINO cannot convert this network ({cause}).") from error
     shapes = {}
-    for port, node in zip(exported.inputs, model.inputs, strict=True):
-        node.get_tensor().set_names({port.name})
+    for number, (port, node) in enumerate(zip(exported.inputs, model.inputs, strict=True)):
+        # Not the person's names, which may be those of tensors or nodes inside.
+        node.get_tensor().set_names({graph_input(number)})
+        node.get_node().set_friendly_name(graph_input(number))
         samples = -1 if exported.fixed is None else exported.fixed
         shapes[node] = [samples, *port.shape[1:]]
     model.reshape(shapes)

@@ -42,7 +42,11 @@ OPERATORS = re.compile(
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|not_"
     r"|getitem)"
 )
-FORBIDDEN = re.compile(r"torch\.ops\.aten\.(from_file|save|load|_?print|warn|format)\b.*|.*\.__.*")
+# What Python writes as `&`, `|`, `^`, `<<` and `>>` is an operator like any, of a dunder name.
+FORBIDDEN = re.compile(
+    r"torch\.ops\.aten\.(from_file|save|load|_?print|warn|format)\b.*"
+    r"|.*\.__(?!(and|or|xor|lshift|rshift)__(\.\w+)?$).*"
+)
 FUNCTIONS = re.compile(
     r"FloorDiv|ModularIndexing|Where|PythonMod|Mod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift"
     r"|RShift|PowByNatural|FloatPow|FloatTrueDiv|IntTrueDiv|TruncToFloat|TruncToInt|RoundToInt"

@@ -12,7 +12,7 @@ from autoopt.errors import DataError, ModelError
 from autoopt.task.foreign import shown_as
 from autoopt.task.layout import Inputs
 from autoopt.task.parts import Part
-from autoopt.task.task import run
+from autoopt.task.task import copies, run
 
 FIRST_SAMPLES = 16
 SAMPLES = 256
@@ -28,12 +28,16 @@ class Trial:
     ----------
     outputs, targets
         First axis samples.
+    noise, writes_inputs
+        As `Task` has them.
     notes
         What was found, in sentences.
     """
 
     outputs: torch.Tensor
     targets: torch.Tensor
+    noise: float = 0.0
+    writes_inputs: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -87,22 +91,33 @@ def first_run(model: nn.Module, part: Part, keywords: tuple[str, ...] | None) ->
             )
         ),
     ):
-        first = run(model, inputs, keywords)
-        again = run(model, inputs, keywords)
+        # Copies: a model may write into what it is given.
+        used = copies(inputs)
+        first = run(model, used, keywords)
+        again = run(model, copies(inputs), keywords)
+        writes = not all(map(torch.equal, used, inputs))
         # More samples tell more about metric and loss; a slow model gets fewer.
         each = (time.monotonic() - start) / (2 * len(inputs[0]))
         count = min(SAMPLES, max(FIRST_SAMPLES, int(SECONDS / max(each, 1e-6))))
         inputs, targets = _sample(part, count)
-        outputs = run(model, inputs, keywords)
+        outputs = run(model, copies(inputs), keywords)
     _check_outputs(outputs, len(targets), _shown(inputs, keywords))
+    noise, notes = _noise(first, again)
+    if writes:
+        notes += ("model: it changes its inputs in place, so it is given copies of them",)
+    return Trial(outputs, targets, noise, writes, notes)
+
+
+def _noise(first: torch.Tensor, again: torch.Tensor) -> tuple[float, tuple[str, ...]]:
+    """Return how far two answers to one batch are apart, and what there is to say of it."""
     if torch.allclose(first, again, rtol=1e-3, atol=1e-4):
-        return Trial(outputs, targets)
+        return 0.0, ()
     gap = float((first - again).abs().max())
     note = (
         "model: it answers the same batch differently each time in eval mode (by up to "
         f"{gap:.2g}); all comparisons carry that noise"
     )
-    return Trial(outputs, targets, (note,))
+    return float((first - again).norm()) / (float(first.norm()) or 1.0), (note,)
 
 
 def _check_outputs(outputs: torch.Tensor, count: int, batch: str) -> None:

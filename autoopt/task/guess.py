@@ -72,7 +72,8 @@ def guess(outputs: torch.Tensor, targets: torch.Tensor) -> Guess | None:
     if shape != wanted:
         return None
     if len(shape) == 1 and two:
-        if targets.is_floating_point() and bool((targets.sum(dim=1) == 1).all()):
+        # Labels are hardly ever exactly one in every sample, so this is one-hot, whatever its type.
+        if bool((targets.sum(dim=1) == 1).all()):
             because = f"the targets are one-hot rows of {shape[0]} classes"
             return Guess("classification", CrossEntropy(1), Accuracy(1), because)
         return _binary(outputs, f"{shape[0]} labels of 0 or 1 a sample")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from autoopt.task.choose import Judgement, choose
 from autoopt.task.division import Division, divide
 from autoopt.task.fingerprint import fingerprint, model_digest, part_digest, source_of
 from autoopt.task.guess import guess
+from autoopt.task.loaders import Source
 from autoopt.task.loss import Loss
 from autoopt.task.metric import Metric, Own
 from autoopt.task.model import PrivateModel, private_copy
@@ -20,6 +20,8 @@ from autoopt.task.parts import DatasetPart, Part, TensorPart
 from autoopt.task.randomness import seeded
 from autoopt.task.sources import Sources, open_data
 from autoopt.task.task import Task, positional_names
+from autoopt.task.travel import check_travels
+from search_spaces.cores import usable_cores
 
 REQUEST_SIZE = 16
 BATCH_SIZE = 64
@@ -80,8 +82,10 @@ def make_task(
         division = divide(sources, judgement.kind, seed)
         made = _Made(private, sources, trial, judgement, division)
         identity = _identity(made, seed, data_id)
-    options = _Options(names, keywords, request_size, threads or _usable_threads(), seed)
-    return _assembled(made, identity, options)
+    options = _Options(names, keywords, request_size, threads or usable_cores(), seed)
+    task = _assembled(made, identity, options)
+    check_travels(task)
+    return task
 
 
 @dataclass(frozen=True)
@@ -131,13 +135,16 @@ def _assembled(made: _Made, identity: _Identity, options: _Options) -> Task:
         fingerprint=identity.name,
         stable=identity.stable,
         notes=_notes(made, identity, request, options.request_size),
+        form=made.judgement.form,
+        noise=made.trial.noise,
+        writes_inputs=made.trial.writes_inputs,
+        redraws=_redraws(made.sources.train, identity),
     )
 
 
-def _usable_threads() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _redraws(train: Source, identity: _Identity) -> bool:
+    """Say whether the train part is read when asked for and may read differently each time."""
+    return isinstance(train.part, DatasetPart) and not (train.stable and identity.stable)
 
 
 def _check_count(name: str, value: Any) -> None:

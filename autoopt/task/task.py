@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
+from autoopt.task.form import Form
 from autoopt.task.guess import Kind
 from autoopt.task.layout import Inputs
 from autoopt.task.loss import Loss
@@ -55,6 +56,15 @@ class Task:
         False: the data has no stable identity, so nothing is reused by another search.
     notes
         What was guessed or changed, in sentences for the person.
+    form
+        What the outputs say: scores of classes, of labels, or values.
+    noise
+        How far two answers of the model to one batch are apart (norm of the difference over norm
+        of the answer); 0 for a model that always answers the same.
+    writes_inputs
+        The model changes its inputs in place, so it is given copies.
+    redraws
+        The train part is random and drawn anew at every reading.
     """
 
     model: nn.Module
@@ -75,6 +85,10 @@ class Task:
     fingerprint: str
     stable: bool
     notes: tuple[str, ...] = field(default=())
+    form: Form = field(default=Form())
+    noise: float = 0.0
+    writes_inputs: bool = False
+    redraws: bool = False
 
     def forward(self, model: nn.Module, inputs: Inputs) -> torch.Tensor:
         """Run any network of this task on inputs and return its output tensor.
@@ -84,11 +98,14 @@ class Task:
         ModelError
             If the network returns nothing that can be read as one tensor.
         """
+        inputs = copies(inputs) if self.writes_inputs else inputs
         return run(model, inputs, self.input_names if self.keyword_inputs else None)
 
     def wrapped(self, network: nn.Module) -> nn.Module:
         """Return a module of positional tensors to one tensor around `network`, for exporters."""
-        return Wrapped(network, self.input_names, keywords=self.keyword_inputs)
+        wrapped = Wrapped(network, self.input_names, keywords=self.keyword_inputs)
+        wrapped.writes_inputs = self.writes_inputs
+        return wrapped
 
     def teacher_outputs(self) -> torch.Tensor:
         """Return the original's outputs on the train part, in order; computed once a process."""
@@ -112,6 +129,11 @@ def run(model: nn.Module, inputs: Inputs, keywords: tuple[str, ...] | None) -> t
     return output_tensor(model(**dict(zip(keywords, inputs, strict=True))))
 
 
+def copies(inputs: Inputs) -> Inputs:
+    """Return inputs that a model may write into."""
+    return tuple(value.clone() for value in inputs)
+
+
 @final
 class Wrapped(nn.Module):
     """A network as a function of positional tensors to one tensor.
@@ -124,7 +146,14 @@ class Wrapped(nn.Module):
         Names of the inputs, in order.
     keywords
         Hand the inputs on by keyword.
+
+    Attributes
+    ----------
+    writes_inputs
+        The network changes its inputs in place, so it is given copies.
     """
+
+    writes_inputs = False
 
     def __init__(self, network: nn.Module, names: tuple[str, ...], *, keywords: bool) -> None:
         super().__init__()
@@ -135,6 +164,7 @@ class Wrapped(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the network's output tensor."""
+        inputs = copies(inputs) if self.writes_inputs else inputs
         return run(self.network, inputs, self.names if self.keywords else None)
 
 

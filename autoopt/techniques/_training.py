@@ -24,7 +24,7 @@ from autoopt.techniques.recalibrate import recalibrate
 if TYPE_CHECKING:
     from autoopt.task import Inputs, Task
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor, "Inputs"], Tensor]
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 5.0
@@ -53,7 +53,8 @@ def train(
     task
         Gives the data, the judgement and the seed.
     loss
-        ``loss(outputs, targets, rows)`` with the rows of the train part that the batch holds.
+        ``loss(outputs, targets, rows, inputs)`` with the rows of the train part that the batch
+        holds, and what they read as this time.
     epochs
         Passes over the train part at most.
     learning_rate
@@ -97,7 +98,7 @@ class _Course:
         self.network.train()
         for inputs, targets, rows in shuffled(self.task, self.task.seed + 1 + number):
             self._set_rate()
-            loss = self.loss(self._outputs(inputs), targets, rows)
+            loss = self.loss(self._outputs(inputs), targets, rows, inputs)
             if not math.isfinite(loss.item()):
                 raise DivergedError(
                     f"The loss is {loss.item()} in epoch {number + 1}, step {self.step + 1} of "
@@ -155,9 +156,11 @@ def _keep_best(course: _Course, epochs: int) -> None:
 def _judge(network: nn.Module, task: Task) -> tuple[float, float]:
     """Return loss and metric on the validation part."""
     network.eval()
-    batches = list(task.validation.batches(VALIDATION_BATCH))
-    outputs = torch.cat([task.forward(network, inputs) for inputs, _ in batches])
-    targets = torch.cat([targets for _, targets in batches])
+    answers, wanted = [], []
+    for inputs, labels in task.validation.batches(VALIDATION_BATCH):
+        answers.append(task.forward(network, inputs))
+        wanted.append(labels)
+    outputs, targets = torch.cat(answers), torch.cat(wanted)
     if not bool(outputs.isfinite().all()):
         raise DivergedError("The outputs on the validation part are not finite.")
     loss = float(task.loss(outputs, targets))

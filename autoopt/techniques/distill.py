@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
+from autoopt.task.loss import BinaryCrossEntropy
 from autoopt.techniques._training import check_course, train
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from autoopt.interfaces import Target
-    from autoopt.task import Task
+    from autoopt.task import Inputs, Task
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Distill:
 
     The loss is ``alpha`` · T² · KL(teacher / T ‖ student / T) + (1 − ``alpha``) · the task's loss;
     for values instead of classes, the mean squared difference to the original's outputs takes
-    the place of the divergence. The original runs once over the train part.
+    the place of the divergence. The original runs once over the train part, or on each batch if
+    the data is random and drawn anew at every reading.
 
     Attributes
     ----------
@@ -64,26 +65,30 @@ class Distill:
         DivergedError
             If the loss or a weight is no longer finite.
         """
-        teacher = task.teacher_outputs()
-        soft = _soft_loss(task, teacher, self.temperature)
+        soft = _soft_loss(task, self.temperature)
+        known = None if task.redraws else task.teacher_outputs()
 
-        def loss(outputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
-            imitation = soft(outputs, teacher[rows])
+        def loss(outputs: Tensor, targets: Tensor, rows: Tensor, inputs: Inputs) -> Tensor:
+            taught = _taught(task, inputs) if known is None else known[rows]
+            imitation = soft(outputs, taught)
             return self.alpha * imitation + (1 - self.alpha) * task.loss(outputs, targets)
 
         return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
 
 
-def _soft_loss(
-    task: Task, teacher: Tensor, temperature: float
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a student's outputs against the teacher's."""
-    if isinstance(task.loss, BinaryCrossEntropy):
-        return _BinaryImitation(1.0 if task.loss.probabilities else temperature, task.loss)
-    if isinstance(task.loss, CrossEntropy):
-        return _Divergence(temperature, task.loss.axis)
-    if task.kind == "classification" and teacher.ndim > 1 and teacher.shape[1] > 1:
-        return _Divergence(temperature, 1)
+@torch.no_grad()
+def _taught(task: Task, inputs: Inputs) -> Tensor:
+    """Return the original's outputs for a batch."""
+    return task.forward(task.model, inputs)
+
+
+def _soft_loss(task: Task, temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of a student's outputs against the teacher's: by what they say."""
+    if task.form.name == "labels":
+        loss = BinaryCrossEntropy(task.form.probabilities)
+        return _BinaryImitation(1.0 if loss.probabilities else temperature, loss)
+    if task.form.axis is not None:
+        return _Divergence(temperature, task.form.axis)
     return F.mse_loss
 
 
