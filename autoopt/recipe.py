@@ -188,21 +188,40 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
     """Return one choice in a few words."""
     name = option.replace("_", " ")
     match slot, option:
-        case "quantization", "weight_only":
-            return f"weights int{settings.get('bits')}"
+        case "quantization", "weight_only" | "packed" | "mixed" | "codebook" | "binary":
+            return _stored_words(option, settings)
         case "parallel", "tuned":
             batch = settings.get("batch") or "whole"
             threads, replicas = settings.get("threads"), settings.get("replicas")
             return f"{threads} threads × {replicas} replicas, batch {batch}"
         case "recovery", _ if "epochs" in settings:
             return f"{name} {settings['epochs']} epochs"
-        case "quantization", "static_int8":
+        case "quantization", "static_int8" | "calibrated_int8":
+            plain = ("per_channel", "none", "minmax", "affine", 0)
             extras = [
-                str(value).replace("_", " ")
+                f"{value:.0%} of layers in float" if key == "sensitive"
+                else str(value).replace("_", " ")
                 for key, value in settings.items()
-                if value not in ("per_channel", "none")
-            ]
-            return " ".join([name, *extras])
+                if value not in plain
+            ]  # fmt: skip
+            return " ".join(["static int8", *extras])
     values = " ".join(f"{value:g}" if isinstance(value, float) else str(value)
                       for value in settings.values())  # fmt: skip
     return f"{name} {values}".strip()
+
+
+def _stored_words(option: str, settings: Mapping[str, Any]) -> str:
+    """Return in a few words how weights are stored: ``weights int4, groups of 32``."""
+    kinds = {"codebook": f"codebook of {settings.get('clusters')}", "binary": "binary weights"}
+    words = [kinds.get(option, f"weights int{settings.get('bits')}")]
+    if option == "mixed":
+        share, raised = settings.get("share", 0.25), settings.get("raised", 8)
+        more = "float32" if raised == 32 else f"int{raised}"
+        words.append(f"{share:.0%} {more} by {settings.get('order', 'sensitivity')}")
+    if settings.get("scheme") == "affine":
+        words.append("affine")
+    if settings.get("group"):
+        words.append(f"groups of {settings['group']}")
+    if settings.get("keep", "none") != "none":
+        words.append(str(settings["keep"]).replace("_", " "))
+    return ", ".join(words)
