@@ -17,6 +17,9 @@ from search_spaces import NEUTRAL, SLOTS, STAGES
 STRUCTURAL_SLOTS = ("student", "pruning", "factorization")
 """Slots that cut something out of the network, so that there is something to recover."""
 
+QAT = "qat"
+"""The recovery that trains under a quantization, which it thereby fixes."""
+
 FORMAT = 1
 """Version of the YAML that `Recipe.to_yaml` writes."""
 
@@ -49,7 +52,8 @@ class Recipe:
         """Build from ``{slot: (option, settings)}``.
 
         A recovery without anything cut out is dropped: there is nothing to recover, and to train
-        the original further is not compression.
+        the original further is not compression. Training for a quantization is no such thing; it
+        is followed by that quantization, whatever else was chosen.
 
         Raises
         ------
@@ -66,7 +70,10 @@ class Recipe:
                     "rename it"
                 )
         chosen = {slot: point.get(slot, (NEUTRAL[slot], {})) for slot in SLOTS}
-        if all(chosen[slot][0] == NEUTRAL[slot] for slot in STRUCTURAL_SLOTS):
+        recovery, settings = chosen["recovery"]
+        if recovery == QAT:
+            chosen["quantization"] = trained_for(settings)
+        elif all(chosen[slot][0] == NEUTRAL[slot] for slot in STRUCTURAL_SLOTS):
             chosen["recovery"] = (NEUTRAL["recovery"], {})
         return cls(
             tuple(
@@ -179,6 +186,19 @@ class Recipe:
         return cls.from_dict(data["recipe"])
 
 
+def trained_for(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the quantization that quantization-aware training with these settings is for.
+
+    8 bits are for computing in integers, fewer for storing weights.
+    """
+    bits, scheme = settings.get("bits", 8), settings.get("scheme", "symmetric")
+    if bits == 8:
+        return "calibrated_int8", {
+            "calibration": "minmax", "activations": scheme, "sensitive": 0
+        }  # fmt: skip
+    return "packed", {"bits": bits, "scheme": scheme, "group": 0, "keep": "none"}
+
+
 def _plain(value: Any) -> Any:
     """Return a whole number as an integer: 4 and 4.0 mean the same, so they must hash the same."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -194,6 +214,9 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
             batch = settings.get("batch") or "whole"
             threads, replicas = settings.get("threads"), settings.get("replicas")
             return f"{threads} threads × {replicas} replicas, batch {batch}"
+        case "recovery", "qat":
+            epochs = settings.get("epochs", 4)
+            return f"qat int{settings.get('bits', 8)} {epochs} epochs"
         case "recovery", _ if "epochs" in settings:
             return f"{name} {settings['epochs']} epochs"
         case "quantization", "static_int8" | "calibrated_int8":

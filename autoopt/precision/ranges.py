@@ -134,6 +134,14 @@ def widened(bounds: Range, *, symmetric: bool) -> Range:
     return (low, high) if high > low else (low, low + 1.0)
 
 
+def exact_zero(bounds: Range, bits: int = 8) -> Range:
+    """Move a range that holds zero by half a step at most, so that one of its levels is zero."""
+    levels = 2**bits - 1
+    step = (bounds[1] - bounds[0]) / levels
+    below = round(-bounds[0] / step)
+    return -below * step, (levels - below) * step
+
+
 def _moved(histogram: Histogram, bounds: Range, end: int) -> list[Range]:
     low, high = bounds
     ends = [float((histogram.low, histogram.high)[end] * part) for part in SHARES]

@@ -1,4 +1,4 @@
-"""Layers of a network whose weights can be quantized, and the bits that a request gives each."""
+"""The bits that a request gives each layer of a network, and what it must not ask for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from autoopt.precision import CALIBRATIONS, Grid
+from autoopt.precision import CALIBRATIONS, Grid, quantizable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,24 +35,6 @@ BITS: Mapping[str, tuple[int, ...]] = {
     "codebook": (2, 3, 4, 5, 6, 7, 8),
     "binary": (1,),
 }
-
-
-def quantizable(network: nn.Module) -> dict[str, nn.Module]:
-    """Return the linear layers and convolutions in float32 by their names, in the network's order.
-
-    Integer, complex and shared-by-parametrization weights are none of them.
-    """
-    import torch
-    from torch import nn
-
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, kinds)
-        and isinstance(module._parameters.get("weight"), torch.Tensor)
-        and module.weight.dtype == torch.float32
-    }
 
 
 def resolve(request: Quantization, network: nn.Module, order: Sequence[str]) -> Quantization:

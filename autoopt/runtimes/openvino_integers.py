@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.precision import exact_zero
 from autoopt.runtimes.calibration import CALIBRATION, activation_ranges, calibration_batches
 from autoopt.runtimes.layers import FLOAT
 from autoopt.runtimes.quiet import decline_telemetry, quiet_library
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from autoopt.interfaces import Array, Quantization
     from autoopt.task import Task
-
-LEVELS = 255
 
 
 def quantize_static_int8(
@@ -84,7 +83,7 @@ def set_ranges(model: Any, batches: list[tuple[Array, ...]], request: Quantizati
     for name, node in quantizers.items():
         if name not in found:
             continue
-        for place, value in zip((1, 2, 3, 4), 2 * _exact_zero(found[name]), strict=True):
+        for place, value in zip((1, 2, 3, 4), 2 * exact_zero(found[name]), strict=True):
             old = node.input_value(place)
             new = op.constant(np.full(tuple(old.get_shape()), value, np.float32))
             node.input(place).replace_source_output(new.output(0))
@@ -94,14 +93,6 @@ def set_ranges(model: Any, batches: list[tuple[Array, ...]], request: Quantizati
 def _is_activation(node: Any) -> bool:
     source = node.input_value(0).get_node().get_type_name()
     return source != "Constant" and int(np.prod(node.input_value(1).get_shape())) == 1
-
-
-def _exact_zero(bounds: tuple[float, float]) -> tuple[float, float]:
-    """Move a range by less than a step, so that one of its levels is zero."""
-    low, high = bounds
-    step = (high - low) / LEVELS
-    below = round(-low / step)
-    return -below * step, (LEVELS - below) * step
 
 
 def _watched(model: Any, quantizers: Mapping[str, Any]) -> Any:

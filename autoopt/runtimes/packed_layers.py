@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from autoopt.precision import Grid, Stored, fields, pack_field, store
-from autoopt.runtimes.layers import quantizable
+from autoopt.precision import Grid, Stored, as_rows, fields, pack_field, quantizable, store
 
 
 class PackedLayer(nn.Module):
@@ -27,9 +26,8 @@ class PackedLayer(nn.Module):
 
     def __init__(self, layer: Any, grid: Grid) -> None:
         super().__init__()
-        weights = layer.weight.detach()
-        stored = store(weights.reshape(len(weights), -1).numpy(), grid)
-        self.shape = tuple(weights.shape)
+        stored = store(as_rows(layer.weight), grid)
+        self.shape = tuple(layer.weight.shape)
         self.bits = stored.bits
         self.grid = grid
         for width, shift in fields(stored.bits):
@@ -111,7 +109,8 @@ def pack_layers(network: nn.Module, grids: Mapping[str, Grid]) -> nn.Module:
     made = {id(layer): PackedLayer(layer, grids[name])
             for name, layer in quantizable(packed).items() if name in grids}  # fmt: skip
     for module in list(packed.modules()):
-        for name, child in list(module.named_children()):
+        # Not named_children, which shows a shared layer once.
+        for name, child in list(module._modules.items()):
             if id(child) in made:
                 setattr(module, name, made[id(child)])
     return made.get(id(packed), packed)

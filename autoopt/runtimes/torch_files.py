@@ -12,12 +12,12 @@ from torch import nn
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Quantization
+from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Manifest, write_manifest
 from autoopt.runtimes.layers import (
     FLOAT,
     grid_of,
     layer_bits,
-    quantizable,
     refuse_known,
     refuse_layers,
     stored_precision,

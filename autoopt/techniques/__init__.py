@@ -34,6 +34,7 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "recalibrate": "recalibrate:Recalibrate",
                 "finetune": "finetune:FineTune",
                 "distill": "distill:Distill",
+                "qat": "qat:QuantizationAwareTraining",
             }
         ),
         "quantization": MappingProxyType(
