@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["networks", "artifacts", "searches"]
+Kind = Literal["networks", "artifacts", "profiles", "searches"]
 
 ABANDONED_SECONDS = 86400.0
 """Age at which a scratch folder is taken to have no writer any more."""

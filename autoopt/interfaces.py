@@ -49,19 +49,59 @@ class Quantization:
     Attributes
     ----------
     name
-        ``"float32"``, ``"bfloat16"``, ``"static"`` or ``"weight_only"``.
+        ``"float32"``, ``"bfloat16"``, ``"float16"``; ``"static"`` and ``"dynamic"`` compute in
+        integers; ``"weight_only"``, ``"codebook"`` and ``"binary"`` store weights in few bits and
+        compute in float.
     bits
-        Bits a weight takes: 32, 16, 8 or 4.
+        Bits a weight takes: 32, 16, 8, 4, 2 or 1; of a codebook those of its clusters.
     granularity
-        ``"per_tensor"`` or ``"per_channel"`` scales of the weights.
+        ``"per_tensor"``, ``"per_channel"`` or ``"per_group"`` scales of the weights.
     keep
-        Layers that stay in float: ``"none"`` or ``"first_last"``.
+        What becomes of the first and the last layer: ``"none"`` (nothing special),
+        ``"first_last"`` (they stay in float) or ``"first_last_int8"`` (weights in 8 bits).
+    scheme
+        Weights on a ``"symmetric"`` or an ``"affine"`` grid.
+    group
+        Weights that share a scale, with ``"per_group"``.
+    clusters
+        Entries of the codebook.
+    calibration
+        How ranges of activations are found: ``"minmax"``, ``"percentile"``, ``"mse"`` or
+        ``"entropy"``.
+    percentile
+        Percent of the values that a ``"percentile"`` range holds.
+    activations
+        Activations on an ``"affine"`` or a ``"symmetric"`` grid.
+    share
+        Share of the layers that stay at a higher precision, from 0 to 1.
+    raised
+        Bits of these layers.
+    order
+        Which these are: the ``"sensitivity"`` of a profile, or the ``"front"`` or the ``"back"``
+        of the network.
+    layers
+        Bits of layers by their names; what is not named takes `bits`. 32 means float.
     """
 
     name: str = "float32"
     bits: int = 32
     granularity: str = "per_channel"
     keep: str = "none"
+    scheme: str = "symmetric"
+    group: int = 0
+    clusters: int = 0
+    calibration: str = "minmax"
+    percentile: float = 99.99
+    activations: str = "affine"
+    share: float = 0.0
+    raised: int = 32
+    order: str = "sensitivity"
+    layers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def stores(self) -> bool:
+        """Say whether weights are stored in few bits while computation stays in float."""
+        return self.name in {"weight_only", "codebook", "binary"}
 
 
 @dataclass(frozen=True)

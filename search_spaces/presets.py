@@ -18,7 +18,7 @@ from search_spaces.runtimes import RUNTIMES
 from search_spaces.space import SearchSpace
 from search_spaces.students import STUDENTS
 
-__all__ = ["PRESETS", "balanced", "preset", "quick", "thorough"]
+__all__ = ["PRESETS", "balanced", "edge", "preset", "quick", "thorough"]
 
 
 def quick(cores: int | None = None) -> SearchSpace:
@@ -103,8 +103,29 @@ def thorough(cores: int | None = None) -> SearchSpace:
     return _capped(space, cores)
 
 
+def edge(cores: int | None = None) -> SearchSpace:
+    """Give what makes the smallest files: cut networks and weights in 8 bits and fewer.
+
+    Parameters
+    ----------
+    cores : int, optional
+        Cores that candidates may use; those of this machine by default.
+    """
+    space = _whole_menu().narrow(
+        student=["none", "width", "depth"],
+        pruning=["none", "magnitude"],
+        factorization=["none"],
+        recovery=["none", "recalibrate", "finetune", "distill"],
+        quantization=["float32", "static_int8", "packed", "codebook", "binary", "mixed"],
+        runtime=["eager", "onnxruntime", "openvino"],
+        # Small devices answer one request at a time.
+        parallel=["default"],
+    )
+    return _capped(space, cores)
+
+
 PRESETS: Final[Mapping[str, Callable[[int | None], SearchSpace]]] = MappingProxyType(
-    {"quick": quick, "balanced": balanced, "thorough": thorough}
+    {"quick": quick, "balanced": balanced, "thorough": thorough, "edge": edge}
 )
 """Name → function that gives the space for a number of cores (None: those to use)."""
 

@@ -24,4 +24,12 @@ RECOVERY: Options = {
         "temperature": Choice([2.0, 4.0], usual=4.0),
         "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
     },
+    # Training with weights rounded as they will be: where rounding after training loses too much,
+    # at 4 and 2 bits above all. It decides the quantization, which is then no choice any more.
+    "qat": {
+        "bits": Choice([8, 4, 2], usual=4),
+        "scheme": Choice(["symmetric", "affine"], usual="symmetric"),
+        "epochs": Choice([4, 8], usual=4),
+        "learning_rate": Choice([3e-4, 1e-3], usual=1e-3),
+    },
 }

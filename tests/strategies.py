@@ -1,4 +1,4 @@
-"""Hypothesis strategies for dimensions, spaces and points."""
+"""Hypothesis strategies for dimensions, spaces, points and matrices of weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from search_spaces import NEUTRAL, SLOTS, Choice, Dimension, Float, Int, Point, SearchSpace
 
@@ -110,3 +112,10 @@ def narrowings(draw: st.DrawFn, space: SearchSpace) -> dict[str, Any]:
             for option in kept
         }
     return arguments
+
+
+def weight_rows() -> st.SearchStrategy[np.ndarray]:
+    """Matrices of float32 weights, one row an output channel; zeros and equal ones among them."""
+    sizes = st.floats(-4, 4, width=32).map(lambda x: x if abs(x) > 1e-6 else 0.0)
+    shapes = st.tuples(st.integers(1, 4), st.integers(1, 20))
+    return arrays.arrays(np.float32, shapes, elements=sizes)

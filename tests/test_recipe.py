@@ -230,6 +230,22 @@ def test_reading_a_recipe_runs_nothing():
             "static int8 per tensor · eager",
         ),
         (
+            {"quantization": ("calibrated_int8", {"calibration": "mse", "sensitive": 0.25})},
+            "static int8 mse 25% of layers in float · eager",
+        ),
+        (
+            {"quantization": ("packed", {"bits": 2, "group": 32, "keep": "first_last_int8"})},
+            "weights int2, groups of 32, first last int8 · eager",
+        ),
+        (
+            {"quantization": ("mixed", {"bits": 4, "raised": 8, "share": 0.125})},
+            "weights int4, 12% int8 by sensitivity · eager",
+        ),
+        (
+            {"quantization": ("codebook", {"clusters": 16, "keep": "none"})},
+            "codebook of 16 · eager",
+        ),
+        (
             {"parallel": ("tuned", {"threads": 2, "replicas": 1, "batch": 0})},
             "float32 · eager · 2 threads × 1 replicas, batch whole",
         ),

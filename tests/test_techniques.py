@@ -121,7 +121,7 @@ def test_requests_carry_their_settings():
 
 
 def test_settings_that_do_not_exist_are_named():
-    with pytest.raises(ValueError, match=r"`bits` must be one of \(8, 4\), but got 3"):
+    with pytest.raises(ValueError, match=r"`bits` must be one of \(8, 4, 2\), but got 3"):
         load_technique("quantization", "weight_only")(3)
     with pytest.raises(ValueError, match="`keep` must be one of"):
         load_technique("quantization", "static_int8")(keep="all")

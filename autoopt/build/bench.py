@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
 from autoopt.cache import Cache, cache_key
 from autoopt.errors import RefusedError
@@ -22,6 +23,7 @@ from autoopt.interfaces import Parallel, Quantization, Target
 from autoopt.outcome import Built
 from autoopt.recipe import Recipe
 from autoopt.runtimes import load_runtime
+from autoopt.runtimes.layers import resolve
 from autoopt.techniques import TECHNIQUES, load_technique
 from search_spaces import NEUTRAL, STAGES, SearchSpace
 
@@ -199,12 +201,40 @@ class Bench:
         start = time.perf_counter()
         network = self.network(recipe)
         with self.cache.write("artifacts", key) as (folder, meta):
+            resolved = self._resolved(request, recipe, network)
             runtime.build(
-                network, request, self.task, folder, exported=self._program(recipe, network)
+                network, resolved, self.task, folder, exported=self._program(recipe, network)
             )
             seconds = time.perf_counter() - start
             meta |= {"seconds": seconds, "created": time.time(), "recipe": recipe.to_dict()}
         return Built(key, False, seconds)
+
+    def sensitivity(self, recipe: Recipe, request: Quantization) -> dict[str, float]:
+        """Return how much each layer of a network loses at a request's precision.
+
+        Computed once a network and precision, then found in the cache. The network must be there.
+        """
+        key = cache_key(
+            {
+                "network": self._network_key(recipe),
+                "kind": profile_kind(request),
+                "code": [_code("autoopt.precision"), _code("autoopt.build.sensitivity")],
+            }
+        )
+        if (entry := self.cache.get("profiles", key)) is not None:
+            return dict(entry.meta["divergence"])
+        found = sensitivity(self.network(recipe), self.task, request)
+        with self.cache.write("profiles", key) as (_, meta):
+            meta |= {"divergence": found, "created": time.time()}
+        return found
+
+    def _resolved(self, request: Quantization, recipe: Recipe, network: nn.Module) -> Quantization:
+        """Return a request whose layers at a higher precision have names."""
+        order: list[str] = []
+        if request.share and request.order == "sensitivity":
+            losses = self.sensitivity(recipe, request)
+            order = sorted(losses, key=losses.__getitem__, reverse=True)
+        return resolve(request, network, order)
 
     def network(self, recipe: Recipe) -> nn.Module:
         """Return the network of a recipe that `build_network` has made."""
@@ -232,7 +262,14 @@ class Bench:
             {
                 "network": self._network_key(recipe),
                 "request": [len(self.task.example[0]), self.task.threads],
-                "builders": _code("autoopt.runtimes"),
+                "builders": [
+                    _code(module)
+                    for module in (
+                        "autoopt.runtimes",
+                        "autoopt.precision",
+                        "autoopt.build.sensitivity",
+                    )
+                ],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["artifact"]],
                 "target": [self.target.name, self.target.describe().get("instruction_sets", [])],
                 "versions": {name: version(name) for name in BUILDERS},
@@ -247,7 +284,10 @@ class Bench:
                 "scope": self.scope,
                 "seed": self.task.seed,
                 "batch": self.task.batch_size,
-                "techniques": [_code("autoopt.techniques"), _code("autoopt.replay")],
+                "techniques": [
+                    _code(module)
+                    for module in ("autoopt.techniques", "autoopt.replay", "autoopt.precision")
+                ],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["network"]],
                 "sources": [
                     self._source(slot, recipe[slot].option)

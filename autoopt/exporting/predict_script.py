@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.artifact import Manifest
 from autoopt.runtimes.onnx_files import graph_input
+from autoopt.runtimes.openvino_request import serving_config
 
 SAFE_LOADER = "safe_pt2.py"
 
@@ -31,7 +32,7 @@ OPENVINO = """
 sys.modules["openvino_telemetry"] = None  # OpenVINO then sends none
 import openvino
 
-config = {config!r}
+config = {config}
 model = openvino.Core().compile_model(Path(__file__).with_name({model!r}), "CPU", config)
 """
 
@@ -118,13 +119,16 @@ def _setup(manifest: Manifest, parallel: Parallel) -> str:
         model=manifest.model,
         threads=max(1, parallel.threads // parallel.replicas),
         unpack=UNPACK if manifest.realised.get("storage_only") else "",
-        config={
-            "INFERENCE_PRECISION_HINT": manifest.options.get("hint"),
-            "INFERENCE_NUM_THREADS": parallel.threads,
-            "NUM_STREAMS": parallel.replicas,
-        },
+        config=_config(manifest, parallel) if manifest.runtime == "openvino" else "",
         program="torch.compile(program)" if manifest.runtime == "compiled" else "program",
     )
+
+
+def _config(manifest: Manifest, parallel: Parallel) -> str:
+    """Return OpenVINO's properties as a dict that is broken where its line would be too long."""
+    config = serving_config(manifest, parallel)
+    first = {name: config.pop(name) for name in list(config)[:3]}
+    return repr(first) if not config else f"{repr(first)[:-1]},\n    {repr(config)[1:]}"
 
 
 def _call(manifest: Manifest, arrays: Iterable[str]) -> str:

@@ -39,6 +39,9 @@ def broken_option(runtime: str, options: Mapping[str, Any]) -> str | None:
         return f"option 'parallel' must map {', '.join(SPREAD)} to integers, but got {spread!r}"
     if runtime == "openvino" and options.get("hint") not in HINTS:
         return f"option 'hint' must be one of {', '.join(HINTS)}, but got {options.get('hint')!r}"
+    group = options.get("activation_group", 0)
+    if type(group) is not int or group < 0:
+        return f"option 'activation_group' must be an integer of at least 0, but got {group!r}"
     return None
 
 

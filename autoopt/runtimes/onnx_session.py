@@ -12,9 +12,17 @@ from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
-from autoopt.runtimes.layers import refuse_layers
+from autoopt.runtimes.layers import (
+    FLOAT,
+    grid_of,
+    layer_bits,
+    refuse_known,
+    refuse_layers,
+    stored_precision,
+)
 
 if TYPE_CHECKING:
+    import onnx
     from torch import nn
 
     from autoopt.interfaces import Array, Parallel, Quantization, Target
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 MODEL = "model.onnx"
+KNOWN = ("float32", "float16", "static", "dynamic", "weight_only", "codebook", "binary")
 
 
 class OnnxRuntime:
@@ -34,16 +43,7 @@ class OnnxRuntime:
                 "ONNX Runtime has no bfloat16 kernels for convolutions and matrix products on the "
                 "processor; use openvino or eager."
             )
-        if request.name not in {"float32", "static", "weight_only"}:
-            return (
-                f"ONNX Runtime has no precision {request.name!r} here; known: float32, static, "
-                "weight_only."
-            )
-        if request.name == "static" and request.bits != 8:
-            return f"ONNX Runtime quantizes statically to 8 bits only, but got bits={request.bits}."
-        if request.name == "weight_only" and request.bits not in {4, 8}:
-            return f"weights are stored in 8 or 4 bits, but got bits={request.bits}."
-        return refuse_layers(request, task)
+        return refuse_known(request, "ONNX Runtime", KNOWN) or refuse_layers(request, task)
 
     def build(
         self,
@@ -60,28 +60,14 @@ class OnnxRuntime:
         """
         import onnx
 
-        from autoopt.runtimes.onnx_files import quantize_static_int8, to_onnx
-        from autoopt.runtimes.onnx_weights import store_weights
+        from autoopt.runtimes.onnx_files import to_onnx
         from autoopt.runtimes.program import export_program
 
         exported = exported or export_program(network, task)
         model = onnx.ModelProto()
         model.CopyFrom(exported.form("onnx", to_onnx))
-        precision, layers = "float32", 0
-        if request.name == "static":
-            model, layers = quantize_static_int8(model, request, task)
-            precision = "int8"
-        elif request.name == "weight_only":
-            layers = store_weights(model, request.bits)
-            precision = f"int{request.bits} weights, float32 compute"
-        if request.name != "float32" and not layers:
-            raise RefusedError("this network has no convolution or matrix product to quantize.")
+        model, realised = _realise(model, request, task)
         onnx.save(model, folder / MODEL)
-        realised = {
-            "precision": precision,
-            "layers_quantized": layers,
-            "storage_only": request.name == "weight_only",
-        }
         options = {
             "batch": exported.fixed,
             "request": len(task.example[0]),
@@ -97,6 +83,39 @@ class OnnxRuntime:
         manifest = read_manifest(folder)
         replicas = [_replica(folder, manifest, parallel) for _ in range(parallel.replicas)]
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+
+
+def _realise(
+    model: onnx.ModelProto, request: Quantization, task: Task
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Return the model in the precision asked for, and what was done."""
+    from autoopt.runtimes import onnx_integers, onnx_weights
+
+    precision, bits = request.name, {}
+    if request.name == "float16":
+        # The processor's kernels are in float32.
+        bits = dict.fromkeys(onnx_weights.store_halves(model), 16)
+        precision = "float16 weights, float32 compute"
+    elif request.name == "static":
+        model, bits = onnx_integers.quantize_static_int8(model, request, task)
+        precision = "int8"
+    elif request.name == "dynamic":
+        model, bits = onnx_integers.quantize_dynamic_int8(model, request)
+        precision = "dynamic int8"
+    elif request.stores:
+        bits = layer_bits(request, onnx_weights.layer_names(model))
+        kept = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
+        onnx_weights.store_weights(model, kept)
+        precision = stored_precision(request)
+    quantized = [name for name, count in bits.items() if count != FLOAT]
+    if request.name != "float32" and not quantized:
+        raise RefusedError("this network has no convolution or matrix product to quantize.")
+    return model, {
+        "precision": precision,
+        "layers_quantized": len(quantized),
+        "layers": bits,
+        "storage_only": request.stores or request.name == "float16",
+    }
 
 
 def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:

@@ -64,6 +64,10 @@ class Exported:
             self._forms[name] = convert(self)
         return self._forms[name]
 
+    def converted(self, name: str) -> Any:
+        """Return what `form` made under a name before, or None."""
+        return self._forms.get(name)
+
 
 def export_program(network: nn.Module, task: Traceable) -> Exported:
     """Trace a network with any number of samples, or with the request's where it must be fixed.

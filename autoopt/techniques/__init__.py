@@ -34,14 +34,23 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "recalibrate": "recalibrate:Recalibrate",
                 "finetune": "finetune:FineTune",
                 "distill": "distill:Distill",
+                "qat": "qat:QuantizationAwareTraining",
             }
         ),
         "quantization": MappingProxyType(
             {
                 "float32": "quantization:Float32",
                 "bfloat16": "quantization:BFloat16",
+                "float16": "quantization:Float16",
                 "static_int8": "quantization:StaticInt8",
-                "weight_only": "quantization:WeightOnly",
+                "calibrated_int8": "quantization:StaticInt8",
+                "dynamic_int8": "quantization:DynamicInt8",
+                "weight_only": "quantization_stored:WeightOnly",
+                "packed": "quantization_stored:WeightOnly",
+                "codebook": "quantization_stored:Codebook",
+                "binary": "quantization_stored:Binary",
+                "mixed": "quantization_stored:MixedPrecision",
+                "per_layer": "quantization_stored:PerLayer",
             }
         ),
         "parallel": MappingProxyType(
