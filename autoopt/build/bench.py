@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.build.steps import Steps
 from autoopt.cache import Cache, cache_key
 from autoopt.errors import ArtifactError, RefusedError
-from autoopt.interfaces import Parallel, Quantization, Target
+from autoopt.interfaces import Parallel, Quantization, RewritingTechnique, Target
 from autoopt.outcome import Built
 from autoopt.recipe import Recipe
 from autoopt.runtimes import load_runtime
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 REMEMBERED = 3
 """Networks kept in memory: completions of one network come in a row."""
+
+MAKERS = ("techniques", "plan", "replay", "factors", "regrowth")
+"""Our own code that decides about what a network becomes."""
 
 BUILDERS = ("torch", "nncf", "openvino", "onnx", "onnxruntime", "torch-pruning")
 """Libraries whose version decides about what is built."""
@@ -214,7 +217,7 @@ class Bench:
                 "scope": self.scope,
                 "seed": self.task.seed,
                 "batch": self.task.batch_size,
-                "techniques": [_code("autoopt.techniques"), _code("autoopt.replay")],
+                "techniques": [_code(f"autoopt.{name}") for name in MAKERS],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["network"]],
                 "sources": [
                     self._source(slot, recipe[slot].option)
@@ -242,7 +245,11 @@ class Bench:
             technique = self.technique(recipe, slot)
             if reason := technique.refuse(self.task, self.target):
                 raise RefusedError(f"{slot} {pick.option}: {reason}")
-            if hasattr(technique, "edits"):
+            if isinstance(technique, RewritingTechnique):
+                network, edits = technique.rewrite(network, self.task)
+                steps = steps.edited(edits)
+                trained = trained or technique.trains
+            elif hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
                 steps = steps.edited(edits)
                 network = Steps().edited(edits).rebuild(network, self._apply_again)

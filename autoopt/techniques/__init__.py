@@ -27,7 +27,15 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "magnitude": "channel_pruning:MagnitudePruning",
             }
         ),
-        "factorization": MappingProxyType({"none": "unchanged:Unchanged"}),
+        "factorization": MappingProxyType(
+            {
+                "none": "unchanged:Unchanged",
+                "svd": "low_rank:Svd",
+                "svd_energy": "low_rank:SvdEnergy",
+                "activation_svd": "low_rank:ActivationSvd",
+                "tied": "tied:TiedLayers",
+            }
+        ),
         "recovery": MappingProxyType(
             {
                 "none": "unchanged:Unchanged",

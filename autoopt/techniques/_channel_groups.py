@@ -20,7 +20,7 @@ from torch.nn.utils import parametrize
 
 from autoopt.errors import RefusedError
 from autoopt.plan import Keep
-from autoopt.replay import replay
+from autoopt.techniques._trial import BROKEN, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -131,11 +131,10 @@ class ChannelGraph:
             parameter.requires_grad_(parameter.is_floating_point())
         self._names = {module: name for name, module in traced.named_modules()}
         self._shared = _shared_parameters(traced)
-        self._expected = _shape(traced, task)
         try:
             self._graph = _trace(traced, task)
             self.groups = tuple(self._find_groups())
-        except _BROKEN as error:
+        except BROKEN as error:
             raise RefusedError(
                 f"the channels cannot be traced: {type(error).__name__}: {error}"
             ) from error
@@ -191,13 +190,7 @@ class ChannelGraph:
 
     def _failure(self, kept: Mapping[str, Sequence[int]]) -> str | None:
         """Say what is wrong with the network after these cuts, or None."""
-        try:
-            shape = _shape(replay(self._model, self._keeps(kept)).eval(), self._task)
-        except _BROKEN as error:
-            return f"{type(error).__name__}: {error}"
-        if shape != self._expected:
-            return f"its output has the shape {shape}, where the original gives {self._expected}"
-        return None
+        return failure(self._model, self._task, self._keeps(kept))
 
     def _find_groups(self) -> Iterable[ChannelGroup]:
         from torch_pruning.pruner.importance import GroupMagnitudeImportance
@@ -257,17 +250,6 @@ class ChannelGraph:
         )
 
 
-_BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
 def _trace(model: nn.Module, task: Task) -> Any:
     import torch_pruning
 
@@ -275,11 +257,6 @@ def _trace(model: nn.Module, task: Task) -> Any:
         return torch_pruning.DependencyGraph().build_dependency(
             model, task.example, forward_fn=task.forward, verbose=False
         )
-
-
-def _shape(model: nn.Module, task: Task) -> tuple[int, ...]:
-    with torch.no_grad():
-        return tuple(task.forward(model, task.example).shape)
 
 
 def _width(module: nn.Module, axis: Axis) -> int:
