@@ -117,12 +117,9 @@ class StructuralTechnique(Protocol):
 class RewritingTechnique(Protocol):
     """A technique that changes weights, and maybe shapes by edits that a cache can replay.
 
-    The weights are saved whole, so that nothing is computed again when the network is loaded.
+    The weights are saved whole, so that nothing is computed again when the network is loaded. One
+    that trains says so by an attribute or a property ``trains``.
     """
-
-    @property
-    def trains(self) -> bool:
-        """Whether weights are trained, which takes time."""
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say beforehand why this cannot be done, or None."""

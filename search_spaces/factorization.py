@@ -12,7 +12,7 @@ FACTORIZATION: Options = {
     # Truncated SVD at one share of each layer's full rank. A square layer grows from a half on,
     # so the choices stay below it; kernels are split over channels, or into a column and a row.
     "svd": {
-        "ratio": Choice([0.125, 0.25, 0.375], usual=0.25),
+        "fraction": Choice([0.125, 0.25, 0.375], usual=0.25),
         "scheme": Choice(["channel", "spatial"], usual="channel"),
     },
     # The rank that keeps a share of each layer's energy (squared singular values). Trained weights
@@ -22,7 +22,7 @@ FACTORIZATION: Options = {
         "scheme": Choice(["channel", "spatial"], usual="channel"),
     },
     # SVD that keeps the outputs on calibration data, not the weights: lower ranks stay usable.
-    "activation_svd": {"ratio": Choice([0.125, 0.25, 0.375], usual=0.25)},
+    "activation_svd": {"fraction": Choice([0.125, 0.25, 0.375], usual=0.25)},
     # Layers of equal shape that are most alike share one weight: smaller, never faster.
     "tied": {"share": Choice([0.25, 0.5], usual=0.25)},
 }

@@ -162,3 +162,12 @@ def cut_plans(draw: st.DrawFn) -> tuple[nn.Module, tuple[Edit, ...]]:
     if draw(st.booleans()):
         plan.append(Factor(str(depth + 1), draw(st.integers(1, 3))))
     return model, tuple(plan)
+
+
+@st.composite
+def matrices(draw: st.DrawFn, *, columns: int | None = None) -> torch.Tensor:
+    """Small float32 matrices, some with zeros and with equal values."""
+    shape = (draw(st.integers(1, 6)), columns or draw(st.integers(1, 9)))
+    values = st.one_of(st.floats(-4, 4, width=32), st.sampled_from([0.0, 1.0, -1.0]))
+    count = shape[0] * shape[1]
+    return torch.tensor(draw(st.lists(values, min_size=count, max_size=count))).reshape(shape)

@@ -35,7 +35,7 @@ def test_usual_settings_do_not_change_from_preset_to_preset(name: str) -> None:
     space = preset(name, 2)
     for slot, options in space.slots.items():
         for option in options:
-            assert space.usual(slot, option) == balanced(2).usual(slot, option)
+            assert space.usual(slot, option) == thorough(2).usual(slot, option)
 
 
 def test_presets_grow_from_quick_to_thorough() -> None:

@@ -248,7 +248,7 @@ class Bench:
             if isinstance(technique, RewritingTechnique):
                 network, edits = technique.rewrite(network, self.task)
                 steps = steps.edited(edits)
-                trained = trained or technique.trains
+                trained = trained or getattr(technique, "trains", False)
             elif hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
                 steps = steps.edited(edits)

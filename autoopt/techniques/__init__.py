@@ -25,6 +25,10 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             {
                 "none": "unchanged:Unchanged",
                 "magnitude": "channel_pruning:MagnitudePruning",
+                "sparse": "sparse:SparsePruning",
+                "pattern": "sparse:PatternPruning",
+                "soft_threshold": "soft_threshold:SoftThreshold",
+                "rounded": "rounded:RoundedWeights",
             }
         ),
         "factorization": MappingProxyType(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,15 +14,7 @@ if TYPE_CHECKING:
 
 
 class Rewriting(ABC):
-    """A technique whose result is new weights, and edits where shapes change.
-
-    Attributes
-    ----------
-    trains
-        Whether it trains, which takes time.
-    """
-
-    trains: ClassVar[bool] = False
+    """A technique whose result is new weights, and edits where shapes change."""
 
     @abstractmethod
     def refuse(self, task: Task, target: Target) -> str | None:

@@ -87,23 +87,23 @@ class Svd(_Factorization):
 
     Attributes
     ----------
-    ratio
-        Share of the full rank that stays, 0 < ratio < 1; ranks of 16 and more are rounded to 8.
+    fraction
+        Share of the full rank that stays, 0 < fraction < 1; ranks of 16 and more are rounded to 8.
     scheme
         ``"channel"`` or ``"spatial"``.
     """
 
-    ratio: float = 0.25
+    fraction: float = 0.25
     scheme: Literal["channel", "spatial"] = "channel"
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        check_share("ratio", self.ratio)
+        check_share("fraction", self.fraction)
         check_choice("scheme", self.scheme, _SCHEMES)
 
     def rank(self, matrix: Tensor) -> int:
         """Return the rank for a weight."""
-        return _aligned(self.ratio * min(matrix.shape))
+        return _aligned(self.fraction * min(matrix.shape))
 
 
 @dataclass(frozen=True)
@@ -146,21 +146,21 @@ class ActivationSvd(_Factorization):
 
     Attributes
     ----------
-    ratio
-        Share of the full rank that stays, 0 < ratio < 1; ranks of 16 and more are rounded to 8.
+    fraction
+        Share of the full rank that stays, 0 < fraction < 1; ranks of 16 and more are rounded to 8.
     """
 
-    ratio: float = 0.25
+    fraction: float = 0.25
     scheme: Literal["channel"] = "channel"
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        check_share("ratio", self.ratio)
+        check_share("fraction", self.fraction)
         check_choice("scheme", self.scheme, ("channel",))
 
     def rank(self, matrix: Tensor) -> int:
         """Return the rank for a weight."""
-        return _aligned(self.ratio * min(matrix.shape))
+        return _aligned(self.fraction * min(matrix.shape))
 
     def rewrite(self, model: nn.Module, task: Task) -> tuple[nn.Module, tuple[Factor, ...]]:
         """Return a copy with the layers split, and the edits."""

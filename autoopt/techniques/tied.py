@@ -80,7 +80,9 @@ def distances(weights: Iterable[Tensor]) -> Tensor:
     """Return ‖A − B‖ / √(‖A‖ ‖B‖) of each pair, shape (n, n)."""
     flat = torch.stack([weight.detach().flatten().double() for weight in weights])
     norms = flat.norm(dim=1).clamp_min(1e-12)
-    return torch.cdist(flat, flat) / (norms[:, None] * norms[None, :]).sqrt()
+    between: Tensor = torch.cdist(flat, flat)
+    scale: Tensor = (norms[:, None] * norms[None, :]).sqrt()
+    return between / scale
 
 
 def _clusters(weights: list[Tensor], count: int) -> list[list[int]]:
