@@ -25,6 +25,12 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             {
                 "none": "unchanged:Unchanged",
                 "magnitude": "channel_pruning:MagnitudePruning",
+                "channels": "structured:ChannelPruning",
+                "stages": "stages:StagePruning",
+                "heads": "structured:HeadPruning",
+                "feed_forward": "structured:FeedForwardPruning",
+                "blocks": "block_pruning:BlockPruning",
+                "regrow": "regrow:Regrow",
                 "sparse": "sparse:SparsePruning",
                 "pattern": "sparse:PatternPruning",
                 "soft_threshold": "soft_threshold:SoftThreshold",

@@ -14,6 +14,8 @@ from autoopt.techniques._bounds import check_choice, read_layers, share_of
 ALLOCATIONS = ("global", "uniform", "sensitivity")
 # Rounds in which what a full layer cannot give is taken from the others.
 ROUNDS = 20
+# A ratio such as 1 − 4/5 is a little less than 0.2, and still means one of five.
+ROUNDING = 1e-6
 
 Sensitivity = Callable[[str, float], float]
 
@@ -103,7 +105,7 @@ def cubic(step: int, steps: int, ratio: float) -> float:
 def _lowest_of_all(scores: Mapping[str, Tensor], ratio: float) -> dict[str, float]:
     every = torch.cat([values.flatten() for values in scores.values()])
     gone = torch.zeros(len(every), dtype=torch.bool)
-    gone[every.argsort(stable=True)[: int(ratio * len(every))]] = True
+    gone[every.argsort(stable=True)[: int(ratio * len(every) + ROUNDING)]] = True
     parts = gone.split([values.numel() for values in scores.values()])
     return {name: float(part.float().mean()) for name, part in zip(scores, parts, strict=True)}
 
