@@ -17,11 +17,12 @@ from autoopt.errors import RefusedError
 from autoopt.techniques._allocation import Allocation, cubic
 from autoopt.techniques._contributions import Steadiness, contributions
 from autoopt.techniques._sparse_layers import sparse_weights, weight_scores
-from autoopt.techniques._zeros import HeldZeros, zero_share
+from autoopt.techniques._zeros import HeldZeros
 from autoopt.techniques.finetune import FineTune
 from autoopt.techniques.rounded import RoundedWeights, rounded
 from autoopt.techniques.soft_threshold import SoftThreshold, soft_threshold
 from autoopt.techniques.sparse import PatternPruning, SparsePruning, n_of_m
+from autoopt.zeros import zero_share
 from tests.strategies import matrices
 from tests.technique_models import HERE, task_of
 

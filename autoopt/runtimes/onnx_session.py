@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
 from autoopt.runtimes.layers import refuse_layers
@@ -94,11 +95,12 @@ class OnnxRuntime:
     def load(self, folder: Path, parallel: Parallel) -> ReplicatedDeployment:
         """Start what `build` wrote."""
         manifest = read_manifest(folder)
-        replicas = [_replica(folder, manifest, parallel) for _ in range(parallel.replicas)]
+        with model_file(folder, manifest) as model:
+            replicas = [_replica(model, manifest, parallel) for _ in range(parallel.replicas)]
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
 
 
-def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
+def _replica(model: Path, manifest: Manifest, parallel: Parallel) -> Any:
     """Return a callable with a session and threads of its own."""
     import onnxruntime
 
@@ -113,7 +115,7 @@ def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         session = onnxruntime.InferenceSession(
-            str(folder / manifest.model), options, providers=["CPUExecutionProvider"]
+            str(model), options, providers=["CPUExecutionProvider"]
         )
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"ONNX Runtime cannot open {manifest.model!r} ({error}).") from error

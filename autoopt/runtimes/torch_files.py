@@ -13,6 +13,7 @@ from torch import nn
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Quantization
 from autoopt.runtimes.artifact import Manifest, write_manifest
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.layers import refuse_layers
 from autoopt.runtimes.packed_layers import KINDS, pack_layers
 from autoopt.runtimes.program import Exported, export_program, save_program
@@ -124,7 +125,8 @@ def read_program(
         If it is damaged or holds what could run code.
     """
     try:
-        return load_program(folder / manifest.model, trust_code=trust_code)
+        with model_file(folder, manifest) as model:
+            return load_program(model, trust_code=trust_code)
     except UntrustedProgramError as error:
         raise ArtifactError(str(error)) from error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from autoopt.zeros import matrices
+
 
 class HeldZeros:
     """The zeros of a network's weights when training began.
@@ -20,7 +22,7 @@ class HeldZeros:
 
     def __init__(self, network: nn.Module) -> None:
         self._kept: list[tuple[Tensor, Tensor]] = []
-        for parameter in _weights(network):
+        for parameter in matrices(network):
             kept = parameter.detach() != 0
             if 0 < int(kept.sum()) < kept.numel():
                 self._kept.append((parameter, kept))
@@ -30,14 +32,3 @@ class HeldZeros:
         """Set them to zero again."""
         for parameter, kept in self._kept:
             parameter.mul_(kept)
-
-
-def _weights(network: nn.Module) -> list[nn.Parameter]:
-    return [p for p in network.parameters() if p.ndim > 1 and p.is_floating_point()]
-
-
-def zero_share(network: nn.Module) -> float:
-    """Return the share of exact zeros among the values of matrices and kernels."""
-    weights = _weights(network)
-    count = sum(weight.numel() for weight in weights)
-    return sum(int((weight == 0).sum()) for weight in weights) / max(1, count)
