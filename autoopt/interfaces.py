@@ -153,6 +153,24 @@ class StructuralTechnique(Protocol):
         """Return the edits to replay on `model`, which itself stays as it was."""
 
 
+@runtime_checkable
+class RewritingTechnique(Protocol):
+    """A technique that changes weights, and maybe shapes by edits that a cache can replay.
+
+    The weights are saved whole, so that nothing is computed again when the network is loaded. One
+    that trains says so by an attribute or a property ``trains``.
+    """
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say beforehand why this cannot be done, or None."""
+
+    def rewrite(self, model: nn.Module, task: Task) -> tuple[nn.Module, tuple[Edit, ...]]:
+        """Return a changed copy and the edits that lead to its shapes; `model` stays as it was."""
+
+    def apply(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return the changed copy alone."""
+
+
 class Deployment(Protocol):
     """A running artefact."""
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from autoopt.errors import ModelError
-from autoopt.plan import Drop, Edit, Keep
+from autoopt.factors import factored, is_transposed_linear
+from autoopt.plan import Assign, Drop, Edit, Factor, Keep, Tie
 
 
 def replay(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:
@@ -29,29 +32,69 @@ def replay(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:
         If an edit names a module that is absent or of a kind that cannot be cut, if its indices
         do not fit, or if it would cut a shared parameter in one place only.
     """
-    edits = tuple(edits)
     network = copy.deepcopy(model)
     cutter = _Cutter()
     for edit in edits:
-        try:
-            module = network.get_submodule(edit.module)
-        except AttributeError:
-            raise ModelError(
-                f"The plan names the module {edit.module!r}, which this model does not have."
-            ) from None
-        if isinstance(edit, Drop):
-            _drop(network, edit.module)
-        else:
-            cutter.keep(module, edit)
+        match edit:
+            case Keep(name):
+                cutter.keep(_named(network, name), edit)
+            case Drop(name):
+                _put(network, name, nn.Identity())
+            case Assign(name):
+                _assign(_named(network, name), edit)
+            case Factor(name, rank, scheme):
+                _put(network, name, factored(_named(network, name), rank, scheme))
+            case Tie(names):
+                _tie([_named(network, name) for name in names], edit)
     cutter.check_shared(network)
     return network
 
 
-def _drop(network: nn.Module, name: str) -> None:
+def _named(network: nn.Module, name: str) -> nn.Module:
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        near = get_close_matches(name, [known for known, _ in network.named_modules()])
+        advice = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
+        raise ModelError(
+            f"The plan names the module {name!r}, which this model does not have{advice}."
+        ) from None
+
+
+def _put(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of the one with that name."""
+    _named(network, name)
     parent, _, child = name.rpartition(".")
     if not child:
         raise ModelError("The plan drops the whole model; name a module inside it.")
-    setattr(network.get_submodule(parent), child, nn.Identity())
+    setattr(network.get_submodule(parent), child, module)
+
+
+def _assign(module: nn.Module, edit: Assign) -> None:
+    old = getattr(module, edit.attribute, None)
+    if type(old) is not int:
+        raise ModelError(
+            f"The plan sets `{edit.attribute}` of the module {edit.module!r}, which must be a "
+            f"whole number there, but is {old!r}."
+        )
+    setattr(module, edit.attribute, edit.value)
+
+
+def _tie(modules: Sequence[nn.Module], edit: Tie) -> None:
+    weights = [module._parameters.get("weight") for module in modules]
+    found = [weight for weight in weights if weight is not None]
+    if len(found) < max(2, len(weights)) or len({weight.shape for weight in found}) != 1:
+        shapes = {
+            name: weight is not None and tuple(weight.shape)
+            for name, weight in zip(edit.modules, weights, strict=True)
+        }
+        raise ModelError(
+            f"The plan ties layers, at least two with weights of one shape, but got {shapes}."
+        )
+    mean = torch.stack([weight.detach() for weight in found]).mean(dim=0)
+    shared = nn.Parameter(mean, requires_grad=found[0].requires_grad)
+    for module in modules:
+        module.weight = shared
 
 
 class _Cutter:
@@ -63,6 +106,9 @@ class _Cutter:
 
     def keep(self, module: nn.Module, edit: Keep) -> None:
         """Do one `Keep` on its module."""
+        if is_transposed_linear(module):
+            _cut_transposed_linear(self, module, edit)
+            return
         for kinds, cut in _CUTS:
             if isinstance(module, kinds):
                 cut(self, module, edit)
@@ -170,6 +216,19 @@ def _cut_linear(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
         _check_indices(edit, module.in_features)
         cutter.slice(module, ("weight",), 1, edit)
         module.in_features = len(edit.indices)
+
+
+def _cut_transposed_linear(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
+    """Cut the `Conv1D` of transformers: a linear layer whose weight is (in, out)."""
+    layer: Any = module  # a class of transformers, which need not be installed
+    _check_indices(edit, layer.weight.shape[edit.axis == "out"])
+    if edit.axis == "out":
+        cutter.slice(layer, ("weight",), 1, edit)
+        cutter.slice(layer, ("bias",), 0, edit)
+        layer.nf = len(edit.indices)
+    else:
+        cutter.slice(layer, ("weight",), 0, edit)
+        layer.nx = len(edit.indices)
 
 
 def _cut_batch_norm(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:

@@ -43,8 +43,8 @@ class Shifted:
         return model
 
 
-def bench(folder: Path, **changes: Any) -> Bench:
-    made = Bench(tiny_task("mlp"), load_target("cpu"), Cache(folder), **changes)
+def bench(folder: Path, *, task: Any = None, **changes: Any) -> Bench:
+    made = Bench(task or tiny_task("mlp"), load_target("cpu"), Cache(folder), **changes)
     return made
 
 
@@ -65,6 +65,21 @@ def test_a_found_network_answers_as_the_one_that_was_made(tmp_path: Path) -> Non
     assert sum(p.numel() for p in finder.network(HALF).parameters()) < sum(
         p.numel() for p in tiny_task("mlp").model.parameters()
     )
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [("factorization", "svd"), ("factorization", "activation_svd"), ("factorization", "tied")],
+    ids="-".join,
+)
+def test_rewritten_weights_are_found_as_they_were_made(tmp_path: Path, pick: Any) -> None:
+    slot, option = pick
+    recipe = Recipe.of({slot: (option, {})})
+    maker, finder = (bench(tmp_path / option, task=task_of("residual")) for _ in range(2))
+    maker.build_network(recipe)
+    made, found = maker.network(recipe).state_dict(), finder.network(recipe).state_dict()
+    assert made.keys() == found.keys()
+    assert all(torch.equal(value, found[name]) for name, value in made.items())
 
 
 def test_a_cached_network_is_a_plan_and_plain_weights(tmp_path: Path) -> None:

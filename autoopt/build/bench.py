@@ -19,7 +19,7 @@ from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
 from autoopt.cache import Cache, cache_key
 from autoopt.errors import RefusedError
-from autoopt.interfaces import Parallel, Quantization, Target
+from autoopt.interfaces import Parallel, Quantization, RewritingTechnique, Target
 from autoopt.outcome import Built
 from autoopt.recipe import Recipe
 from autoopt.runtimes import load_runtime
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 REMEMBERED = 3
 """Networks kept in memory: completions of one network come in a row."""
+
+MAKERS = ("techniques", "plan", "replay", "factors", "regrowth", "precision")
+"""Our own code that decides about what a network becomes."""
 
 BUILDERS = ("torch", "nncf", "openvino", "onnx", "onnxruntime", "torch-pruning")
 """Libraries whose version decides about what is built."""
@@ -118,8 +121,7 @@ class Bench:
         """Return a hash of all code and libraries that decide about what recipes become."""
         return cache_key(
             {
-                "code": [_code("autoopt.techniques"), _code("autoopt.replay"),
-                         _code("autoopt.runtimes")],
+                "code": [_code(f"autoopt.{name}") for name in (*MAKERS, "runtimes")],
                 "versions": {name: version(name) for name in BUILDERS},
                 "sources": {
                     f"{slot} {option}": self._source(slot, option)
@@ -284,10 +286,7 @@ class Bench:
                 "scope": self.scope,
                 "seed": self.task.seed,
                 "batch": self.task.batch_size,
-                "techniques": [
-                    _code(module)
-                    for module in ("autoopt.techniques", "autoopt.replay", "autoopt.precision")
-                ],
+                "techniques": [_code(f"autoopt.{name}") for name in MAKERS],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["network"]],
                 "sources": [
                     self._source(slot, recipe[slot].option)
@@ -315,7 +314,11 @@ class Bench:
             technique = self.technique(recipe, slot)
             if reason := technique.refuse(self.task, self.target):
                 raise RefusedError(f"{slot} {pick.option}: {reason}")
-            if hasattr(technique, "edits"):
+            if isinstance(technique, RewritingTechnique):
+                network, edits = technique.rewrite(network, self.task)
+                steps = steps.edited(edits)
+                trained = trained or getattr(technique, "trains", False)
+            elif hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
                 if not edits:
                     raise RefusedError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
 from autoopt.runtimes.layers import (
@@ -81,7 +82,8 @@ class OnnxRuntime:
     def load(self, folder: Path, parallel: Parallel) -> ReplicatedDeployment:
         """Start what `build` wrote."""
         manifest = read_manifest(folder)
-        replicas = [_replica(folder, manifest, parallel) for _ in range(parallel.replicas)]
+        with model_file(folder, manifest) as model:
+            replicas = [_replica(model, manifest, parallel) for _ in range(parallel.replicas)]
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
 
 
@@ -118,7 +120,7 @@ def _realise(
     }
 
 
-def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
+def _replica(model: Path, manifest: Manifest, parallel: Parallel) -> Any:
     """Return a callable with a session and threads of its own."""
     import onnxruntime
 
@@ -134,7 +136,7 @@ def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
     with TemporaryDirectory() as alone:
         # Weights may lie in other files, which no checksum covers. Beside a link there are none.
         link = Path(alone) / MODEL
-        link.symlink_to((folder / manifest.model).resolve())
+        link.symlink_to(model.resolve())
         try:
             session = onnxruntime.InferenceSession(
                 str(link), options, providers=["CPUExecutionProvider"]

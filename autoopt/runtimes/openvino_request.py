@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
 from autoopt.runtimes.layers import (
@@ -98,7 +99,8 @@ class OpenVino:
         manifest = read_manifest(folder)
         config = serving_config(manifest, parallel)
         try:
-            compiled = openvino.Core().compile_model(str(folder / manifest.model), "CPU", config)
+            with model_file(folder, manifest) as model:
+                compiled = openvino.Core().compile_model(str(model), "CPU", config)
         except RuntimeError as error:
             raise ArtifactError(f"OpenVINO cannot open {manifest.model!r} ({error}).") from error
         requests = [compiled.create_infer_request() for _ in range(parallel.replicas)]

@@ -14,6 +14,7 @@ from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Quantization
 from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Manifest, write_manifest
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.layers import (
     FLOAT,
     grid_of,
@@ -138,7 +139,8 @@ def read_program(
         If it is damaged or holds what could run code.
     """
     try:
-        return load_program(folder / manifest.model, trust_code=trust_code)
+        with model_file(folder, manifest) as model:
+            return load_program(model, trust_code=trust_code)
     except UntrustedProgramError as error:
         raise ArtifactError(str(error)) from error
 

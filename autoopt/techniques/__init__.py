@@ -25,9 +25,27 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             {
                 "none": "unchanged:Unchanged",
                 "magnitude": "channel_pruning:MagnitudePruning",
+                "channels": "structured:ChannelPruning",
+                "stages": "stages:StagePruning",
+                "heads": "structured:HeadPruning",
+                "feed_forward": "structured:FeedForwardPruning",
+                "blocks": "block_pruning:BlockPruning",
+                "regrow": "regrow:Regrow",
+                "sparse": "sparse:SparsePruning",
+                "pattern": "sparse:PatternPruning",
+                "soft_threshold": "soft_threshold:SoftThreshold",
+                "rounded": "rounded:RoundedWeights",
             }
         ),
-        "factorization": MappingProxyType({"none": "unchanged:Unchanged"}),
+        "factorization": MappingProxyType(
+            {
+                "none": "unchanged:Unchanged",
+                "svd": "low_rank:Svd",
+                "svd_energy": "low_rank:SvdEnergy",
+                "activation_svd": "low_rank:ActivationSvd",
+                "tied": "tied:TiedLayers",
+            }
+        ),
         "recovery": MappingProxyType(
             {
                 "none": "unchanged:Unchanged",

@@ -2,7 +2,8 @@
 
 AdamW with warm-up and cosine decay, clipped gradients, batch statistics recalibrated first. The
 epoch of the lowest validation loss is kept, and training ends early when the validation metric
-has reached the original's twice in a row: training time is the scarce good of a search.
+has reached the original's twice in a row: training time is the scarce good of a search. Weights
+that are exactly zero, which pruning left, stay so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from autoopt.errors import DivergedError
 from autoopt.task.randomness import seeded
 from autoopt.techniques._batches import shuffled, steps_in_epoch
+from autoopt.techniques._zeros import HeldZeros
 from autoopt.techniques.recalibrate import recalibrate
 
 if TYPE_CHECKING:
@@ -89,9 +91,11 @@ class _Course:
     fast: bool
     step: int = 0
     optimizer: torch.optim.Optimizer = field(init=False)
+    zeros: HeldZeros = field(init=False)
 
     def __post_init__(self) -> None:
         self.optimizer = _optimizer(self.network, self.learning_rate)
+        self.zeros = HeldZeros(self.network)
 
     def epoch(self, number: int) -> None:
         """Go once through the train part."""
@@ -108,6 +112,7 @@ class _Course:
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
             self.optimizer.step()
+            self.zeros.hold()
             self.step += 1
 
     def _outputs(self, inputs: Inputs) -> Tensor:
