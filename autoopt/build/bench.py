@@ -242,6 +242,11 @@ class Bench:
             technique = self.technique(recipe, slot)
             if reason := technique.refuse(self.task, self.target):
                 raise RefusedError(f"{slot} {pick.option}: {reason}")
+            if getattr(technique, "needs_training", False) and not self._trains(recipe):
+                raise RefusedError(
+                    f"{slot} {pick.option}: its weights are fresh, so a recovery that trains must "
+                    f"follow, but it is {recipe['recovery'].option!r}"
+                )
             if hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
                 steps = steps.edited(edits)
@@ -253,6 +258,11 @@ class Bench:
                 network = technique.apply(network, self.task)
                 steps = steps.applied(slot, pick.option, pick.settings)
         return network, steps, trained
+
+    def _trains(self, recipe: Recipe) -> bool:
+        if recipe["recovery"].option == NEUTRAL["recovery"]:
+            return False
+        return bool(getattr(self.technique(recipe, "recovery"), "trains", True))
 
     def _apply_again(self, network: nn.Module, item: list[Any]) -> nn.Module:
         """Apply a technique that gave no edits as it was applied when the network was made."""

@@ -21,6 +21,7 @@ from autoopt.handle.request import (
     checked_drop,
     is_plain,
     new_folder,
+    own_techniques,
     search_axes,
     with_own,
 )
@@ -56,6 +57,9 @@ def search(
     techniques: Mapping[str, type] | None = None,
     limits: Limits | None = None,
     data_id: str | None = None,
+    output: str | int | Sequence[str | int] | None = None,
+    students: Mapping[str, Callable[[], nn.Module]] | None = None,
+    train: Callable[..., Any] | None = None,
     target: str = "cpu",
     block: bool | None = None,
 ) -> Search:
@@ -107,6 +111,15 @@ def search(
         Time and memory that one candidate may take.
     data_id
         Identity of data that has none of its own (iterable, augmented on the fly).
+    output
+        Which of several outputs counts, by key or place. Of a list of them all count and reach
+        the artefact as columns; metric and loss, which must be given, get ``{name: outputs}``.
+    students
+        Networks of your own that may take over, by name: functions that make an untrained one,
+        which takes what the model takes and gives what it gives.
+    train
+        A training of your own, searched beside the others under its name: ``(network, task)``
+        gives the trained network, or None if it was trained in place.
     target
         Where candidates are measured.
     block
@@ -127,7 +140,7 @@ def search(
         If the folder holds a search already.
     """
     launched = time.time()
-    wanted, own = Budget.parse(budget), dict(techniques or {})
+    wanted, own = Budget.parse(budget), own_techniques(techniques, students, train)
     where = new_folder(folder)
     check_target(target)
     options: dict[str, Any] = {
@@ -137,6 +150,7 @@ def search(
         "threads": threads,
         "seed": seed,
         "data_id": data_id,
+        "output": output,
     }
     task = _make_task(model, data, options)
     axes, names = search_axes(task, objectives)
@@ -172,6 +186,8 @@ def resume(
     metric: str | Callable[..., float] | None = None,
     loss: str | Callable[..., Any] | None = None,
     techniques: Mapping[str, type] | None = None,
+    students: Mapping[str, Callable[[], nn.Module]] | None = None,
+    train: Callable[..., Any] | None = None,
     block: bool | None = None,
 ) -> Search:
     """Go on with a search where it stopped, after a crash, a stop or a kernel restart.
@@ -186,7 +202,7 @@ def resume(
         The same as before; others are refused.
     budget
         What may be spent from now on; when absent, what is left of the first budget.
-    metric, loss, techniques
+    metric, loss, techniques, students, train
         Again, where they were your own functions or classes.
     block
         Whether to wait for the end; by default only outside a notebook.
@@ -215,7 +231,8 @@ def resume(
             f"{settings.fingerprint[:12]}), but got others (fingerprint {task.fingerprint[:12]}). "
             "Hand over the same model, data, metric and loss, or start a new search elsewhere."
         )
-    missing = sorted(set(settings.own_techniques) - set(techniques or {}))
+    own = own_techniques(techniques, students, train)
+    missing = sorted(set(settings.own_techniques) - set(own))
     if missing:
         raise FolderError(
             f"the search in {where} uses techniques of your own, which must be handed over again: "
@@ -223,9 +240,7 @@ def resume(
         )
     settings = replace(settings, budget=_renewed(attached, budget))
     study = str(attached._known().runs[0]["study"])
-    return _start(
-        where, settings, task, techniques or {}, study=study, launched=launched, block=block
-    )
+    return _start(where, settings, task, own, study=study, launched=launched, block=block)
 
 
 def _renewed(search: Search, budget: float | str | timedelta | Budget | None) -> Budget:
@@ -243,7 +258,7 @@ def _start(
     folder: Path,
     settings: Settings,
     task: Task,
-    techniques: Mapping[str, type],
+    techniques: Mapping[str, Any],
     *,
     study: str,
     launched: float,

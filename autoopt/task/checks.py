@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from autoopt.errors import DataError, ModelError
+from autoopt.task.columns import Columns, OutputName, columns_of, floating_outputs
 from autoopt.task.foreign import shown_as
+from autoopt.task.language import next_token_shift
 from autoopt.task.layout import Inputs
 from autoopt.task.parts import Part
-from autoopt.task.task import run
+from autoopt.task.task import call, run
 
 FIRST_SAMPLES = 16
 SAMPLES = 256
@@ -28,12 +30,19 @@ class Trial:
     ----------
     outputs, targets
         First axis samples.
+    shift
+        How far targets must be moved to be the next tokens; None if the model is no causal
+        language model.
+    columns
+        Where each output stands, if several count; else None.
     notes
         What was found, in sentences.
     """
 
     outputs: torch.Tensor
     targets: torch.Tensor
+    shift: int | None = None
+    columns: Columns | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -69,7 +78,12 @@ def check_values(part: Part, name: str, input_names: tuple[str, ...]) -> None:
             )
 
 
-def first_run(model: nn.Module, part: Part, keywords: tuple[str, ...] | None) -> Trial:
+def first_run(
+    model: nn.Module,
+    part: Part,
+    keywords: tuple[str, ...] | None,
+    names: tuple[OutputName, ...] = (),
+) -> Trial:
     """Run the model on a few samples of a part, twice, and once on more.
 
     Raises
@@ -87,22 +101,49 @@ def first_run(model: nn.Module, part: Part, keywords: tuple[str, ...] | None) ->
             )
         ),
     ):
-        first = run(model, inputs, keywords)
-        again = run(model, inputs, keywords)
+        first = run(model, inputs, keywords, names)
+        again = run(model, inputs, keywords, names)
         # More samples tell more about metric and loss; a slow model gets fewer.
         each = (time.monotonic() - start) / (2 * len(inputs[0]))
         count = min(SAMPLES, max(FIRST_SAMPLES, int(SECONDS / max(each, 1e-6))))
         inputs, targets = _sample(part, count)
-        outputs = run(model, inputs, keywords)
+        outputs = run(model, inputs, keywords, names)
+        shift = next_token_shift(inputs, targets, lambda batch: run(model, batch, keywords, names))
+        output = call(model, inputs, keywords)
     _check_outputs(outputs, len(targets), _shown(inputs, keywords))
+    columns = columns_of(output, names) if len(names) > 1 else None
+    notes = (*_several(output, names, columns), *_noise(first, again))
+    return Trial(outputs, targets, shift, columns, notes)
+
+
+def _several(
+    output: object, names: tuple[OutputName, ...], columns: Columns | None
+) -> tuple[str, ...]:
+    """Say what becomes of several outputs."""
+    if columns is not None:
+        return (f"model: its outputs stand side by side in every artefact: {columns}",)
+    known = floating_outputs(output)
+    if len(known) < 2 or "logits" in known:
+        return ()
+    listed = ", ".join(map(repr, known))
+    which = repr(names[0]) if names else "the first"
+    note = (
+        f"model: of its outputs ({listed}) only {which} is judged, and only that reaches an "
+        "artefact; give output= to name others, or a list of them with a metric and loss"
+    )
+    return (note,)
+
+
+def _noise(first: torch.Tensor, again: torch.Tensor) -> tuple[str, ...]:
+    """Say by how much two answers to the same batch differ."""
     if torch.allclose(first, again, rtol=1e-3, atol=1e-4):
-        return Trial(outputs, targets)
+        return ()
     gap = float((first - again).abs().max())
     note = (
         "model: it answers the same batch differently each time in eval mode (by up to "
         f"{gap:.2g}); all comparisons carry that noise"
     )
-    return Trial(outputs, targets, (note,))
+    return (note,)
 
 
 def _check_outputs(outputs: torch.Tensor, count: int, batch: str) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autoopt.errors import DataError
 from autoopt.task.checks import Trial, check_values, first_run, spread
 from autoopt.task.choose import Judgement, choose
+from autoopt.task.columns import OutputName, PerOutput, output_names
 from autoopt.task.division import Division, divide
 from autoopt.task.fingerprint import fingerprint, model_digest, part_digest, source_of
-from autoopt.task.guess import guess
+from autoopt.task.guess import Guess, guess
 from autoopt.task.loss import Loss
 from autoopt.task.metric import Metric, Own
 from autoopt.task.model import PrivateModel, private_copy
@@ -37,6 +38,7 @@ def make_task(
     threads: int | None = None,
     seed: int = 0,
     data_id: str | None = None,
+    output: str | int | Sequence[str | int] | None = None,
 ) -> Task:
     """Build a task; neither model nor data is changed.
 
@@ -61,6 +63,9 @@ def make_task(
     data_id
         Names data that differ from reading to reading or are very large; whoever gives it
         vouches that one name always means the same data.
+    output
+        Which of several outputs counts, by key or place; of a list of them all count and reach
+        the artefact, and metric and loss get ``{name: outputs}``.
 
     Raises
     ------
@@ -69,18 +74,20 @@ def make_task(
     """
     _check_count("request_size", request_size)
     _check_count("threads", threads)
-    private = private_copy(model)
+    private, wanted = private_copy(model), output_names(output)
     with seeded(seed):
         sources = open_data(data, private.signature)
         names, keywords = _input_names(private, sources)
         _check_all(sources, names)
-        trial = first_run(private.module, sources.train.part, names if keywords else None)
-        guessed = guess(trial.outputs, _known_targets(sources.train.part, trial))
-        judgement = choose(trial, guessed, metric, loss)
+        asked = names if keywords else None
+        trial = first_run(private.module, sources.train.part, asked, wanted)
+        metric, loss = _per_output(trial, metric), _per_output(trial, loss)
+        judgement = choose(trial, _guessed(trial, sources.train.part), metric, loss)
         division = divide(sources, judgement.kind, seed)
         made = _Made(private, sources, trial, judgement, division)
-        identity = _identity(made, seed, data_id)
-    options = _Options(names, keywords, request_size, threads or _usable_threads(), seed)
+        identity = _identity(made, (seed, wanted), data_id)
+    threads = threads or _usable_threads()
+    options = _Options(names, keywords, request_size, threads, seed, wanted)
     return _assembled(made, identity, options)
 
 
@@ -107,6 +114,7 @@ class _Options:
     request_size: int | None
     threads: int
     seed: int
+    outputs: tuple[OutputName, ...]
 
 
 def _assembled(made: _Made, identity: _Identity, options: _Options) -> Task:
@@ -131,7 +139,15 @@ def _assembled(made: _Made, identity: _Identity, options: _Options) -> Task:
         fingerprint=identity.name,
         stable=identity.stable,
         notes=_notes(made, identity, request, options.request_size),
+        outputs=options.outputs,
     )
+
+
+def _per_output(trial: Trial, judge: Any) -> Any:
+    """Return a person's loss or metric as a function of columns, where several outputs count."""
+    if trial.columns is None or not callable(judge) or isinstance(judge, Metric):
+        return judge
+    return PerOutput(judge, trial.columns)
 
 
 def _usable_threads() -> int:
@@ -165,11 +181,19 @@ def _check_all(sources: Sources, names: tuple[str, ...]) -> None:
         check_values(part, "data" if alone else label, names)
 
 
+def _guessed(trial: Trial, part: Part) -> Guess | None:
+    if trial.columns is not None:
+        return None
+    return guess(trial.outputs, _known_targets(part, trial), trial.shift)
+
+
 def _known_targets(part: Part, trial: Trial) -> Any:
     return part.targets() if isinstance(part, TensorPart) else trial.targets
 
 
-def _identity(made: _Made, seed: int, data_id: str | None) -> _Identity:
+def _identity(
+    made: _Made, choices: tuple[int, tuple[OutputName, ...]], data_id: str | None
+) -> _Identity:
     division, judgement = made.division, made.judgement
     parts = (division.train, division.validation, division.test)
     stable, data = True, (data_id or "").encode()
@@ -193,7 +217,7 @@ def _identity(made: _Made, seed: int, data_id: str | None) -> _Identity:
         data,
         f"{judgement.metric.name} {source_of(own)}".encode(),
         source_of(judgement.loss).encode(),
-        f"{judgement.kind} {seed} {[len(part) for part in parts]}".encode(),
+        f"{judgement.kind} {choices} {[len(part) for part in parts]}".encode(),
     ]
     note = (
         "data: it has no identity that lasts (iterable, or random at every reading), so nothing "

@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
+from autoopt.task.columns import OutputName, joined
 from autoopt.task.guess import Kind
 from autoopt.task.layout import Inputs
 from autoopt.task.loss import Loss
@@ -55,6 +56,9 @@ class Task:
         False: the data has no stable identity, so nothing is reused by another search.
     notes
         What was guessed or changed, in sentences for the person.
+    outputs
+        Names (or places in a tuple) of the outputs that count, side by side as columns; empty for
+        the one that `autoopt.task.output` picks.
     """
 
     model: nn.Module
@@ -75,6 +79,12 @@ class Task:
     fingerprint: str
     stable: bool
     notes: tuple[str, ...] = field(default=())
+    outputs: tuple[OutputName, ...] = ()
+
+    @property
+    def class_axis(self) -> int:
+        """Axis of the outputs that holds the classes, where there are any."""
+        return int(getattr(self.loss, "axis", 1))
 
     def forward(self, model: nn.Module, inputs: Inputs) -> torch.Tensor:
         """Run any network of this task on inputs and return its output tensor.
@@ -84,11 +94,14 @@ class Task:
         ModelError
             If the network returns nothing that can be read as one tensor.
         """
-        return run(model, inputs, self.input_names if self.keyword_inputs else None)
+        keywords = self.input_names if self.keyword_inputs else None
+        return run(model, inputs, keywords, self.outputs)
 
     def wrapped(self, network: nn.Module) -> nn.Module:
         """Return a module of positional tensors to one tensor around `network`, for exporters."""
-        return Wrapped(network, self.input_names, keywords=self.keyword_inputs)
+        return Wrapped(
+            network, self.input_names, keywords=self.keyword_inputs, outputs=self.outputs
+        )
 
     def teacher_outputs(self) -> torch.Tensor:
         """Return the original's outputs on the train part, in order; computed once a process."""
@@ -105,11 +118,22 @@ class Task:
         return {key: value for key, value in vars(self).items() if key != "_teacher_outputs"}
 
 
-def run(model: nn.Module, inputs: Inputs, keywords: tuple[str, ...] | None) -> torch.Tensor:
-    """Call a model by keywords, or by position if there are none, and return its tensor."""
+def run(
+    model: nn.Module,
+    inputs: Inputs,
+    keywords: tuple[str, ...] | None,
+    outputs: tuple[OutputName, ...] = (),
+) -> torch.Tensor:
+    """Return a model's tensor, or the named outputs of it as columns."""
+    output = call(model, inputs, keywords)
+    return joined(output, outputs) if outputs else output_tensor(output)
+
+
+def call(model: nn.Module, inputs: Inputs, keywords: tuple[str, ...] | None) -> Any:
+    """Call a model by keywords, or by position if there are none."""
     if keywords is None:
-        return output_tensor(model(*inputs))
-    return output_tensor(model(**dict(zip(keywords, inputs, strict=True))))
+        return model(*inputs)
+    return model(**dict(zip(keywords, inputs, strict=True)))
 
 
 @final
@@ -124,18 +148,29 @@ class Wrapped(nn.Module):
         Names of the inputs, in order.
     keywords
         Hand the inputs on by keyword.
+    outputs
+        As `Task.outputs`.
     """
 
-    def __init__(self, network: nn.Module, names: tuple[str, ...], *, keywords: bool) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        names: tuple[str, ...],
+        *,
+        keywords: bool,
+        outputs: tuple[OutputName, ...] = (),
+    ) -> None:
         super().__init__()
         self.network = network
         self.names = names
         self.keywords = keywords
+        self.outputs = outputs
         self.training = network.training
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the network's output tensor."""
-        return run(self.network, inputs, self.names if self.keywords else None)
+        keywords = self.names if self.keywords else None
+        return run(self.network, inputs, keywords, self.outputs)
 
 
 def positional_names(model: nn.Module, count: int) -> tuple[str, ...]:

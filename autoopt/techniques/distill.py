@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from autoopt.task.language import NextTokenLoss
 from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
 from autoopt.techniques._training import check_course, train
 
@@ -80,7 +81,7 @@ def _soft_loss(
     """Return the loss of a student's outputs against the teacher's."""
     if isinstance(task.loss, BinaryCrossEntropy):
         return _BinaryImitation(1.0 if task.loss.probabilities else temperature, task.loss)
-    if isinstance(task.loss, CrossEntropy):
+    if isinstance(task.loss, CrossEntropy | NextTokenLoss):
         return _Divergence(temperature, task.loss.axis)
     if task.kind == "classification" and teacher.ndim > 1 and teacher.shape[1] > 1:
         return _Divergence(temperature, 1)
