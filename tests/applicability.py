@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from autoopt.task import Task
 
@@ -40,8 +41,9 @@ def has_heads(task: Task) -> bool:
 
 
 def has_positions(task: Task) -> bool:
-    """Say whether samples are laid out over space or time, so that there is somewhere to look."""
-    return any(tensor.ndim > 2 or not tensor.is_floating_point() for tensor in task.example)
+    """Say whether layers work over space or time, so that there is somewhere to look."""
+    kinds = (_ConvNd, nn.RNNBase)
+    return has_heads(task) or any(isinstance(module, kinds) for module in task.model.modules())
 
 
 def has_repeated_blocks(task: Task) -> bool:
@@ -68,7 +70,7 @@ NEEDS: Mapping[str, Need] = {
     "heads": Need(has_heads, "no attention heads"),
     "feed_forward": Need(has_feed_forward, "no feed-forward blocks beside attention"),
     "blocks": Need(has_repeated_blocks, "no repeated blocks"),
-    "positions": Need(has_positions, "samples are not laid out over space or time"),
+    "positions": Need(has_positions, "no layer works over space or time"),
     "cuda": Need(has_cuda, "no CUDA device"),
 }
 
@@ -78,9 +80,9 @@ NEEDED_BY: Mapping[str, str] = {
     "depth": "blocks",
     "width_depth": "blocks",
     "distill_attention": "positions",
-    "unit=heads": "heads",
-    "unit=ffn": "feed_forward",
-    "unit=blocks": "blocks",
+    "heads": "heads",
+    "feed_forward": "feed_forward",
+    "blocks": "blocks",
     "fp8": "cuda",
 }
 

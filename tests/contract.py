@@ -37,7 +37,7 @@ from tests.applicability import lacking
 Outcome = Literal["ok", "refused", "not_applicable", "failed"]
 
 SLOTS = ("student", "pruning", "factorization", "recovery", "quantization")
-SPLIT_BY = ("unit", "weights")
+SPLIT_BY = ("unit",)
 """Settings whose values are techniques of their own."""
 
 SHORTEST = {"epochs", "rounds"}
@@ -58,10 +58,8 @@ SKILL_KEPT = {
 """Share of the way from guessing to the original that must be left after two epochs of recovery
 (after none, for quantization), by slot; by technique where that is too much to ask."""
 SKILL_OF = {
-    # Nothing is inherited: two epochs are all that these networks ever learned.
-    "width[weights=fresh]": 0.0,
-    "depth[weights=fresh]": 0.0,
-    "width_depth[weights=fresh]": 0.0,
+    # Nothing is inherited: two epochs are less than these networks once learned in.
+    "fresh": 0.0,
     # Width and depth halved at once leave an eighth of the network.
     "width_depth": 0.2,
     # Fewer bits than anybody serves without training for them.
@@ -69,7 +67,7 @@ SKILL_OF = {
     "codebook": 0.5,
 }
 
-WEIGHTS_ONLY = frozenset({"regrow", "round_to_grid"})
+WEIGHTS_ONLY = frozenset({"regrow", "rounded"})
 """Techniques that cut nothing: starts for a recovery, which promise other weights."""
 
 ZEROS = 0.02

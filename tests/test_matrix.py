@@ -42,7 +42,7 @@ def test_every_line_of_the_table_is_a_subject():
         ("batch_norm", {"resnet", "mobilenet", "unet", "conv1d", "two_inputs", "two_outputs"}),
         ("heads", TRANSFORMERS),
         ("feed_forward", TRANSFORMERS),
-        ("positions", set(ARCHITECTURES) - {"mlp"}),
+        ("positions", set(ARCHITECTURES) - {"mlp", "tied"}),
         ("cuda", set(ARCHITECTURES) if torch.cuda.is_available() else set()),
     ],
 )
@@ -60,8 +60,8 @@ def test_blocks_are_repeated_where_a_sequence_holds_one_class_twice():
 def test_what_is_needed_is_known_and_said():
     assert set(NEEDED_BY.values()) <= set(NEEDS)
     assert lacking("recalibrate", untrained_task("mlp")) == "no batch norm"
-    assert lacking("cut[unit=heads]", untrained_task("resnet")) == "no attention heads"
-    assert lacking("cut[unit=heads]", untrained_task("bert")) is None
+    assert lacking("heads", untrained_task("resnet")) == "no attention heads"
+    assert lacking("heads", untrained_task("bert")) is None
 
 
 @pytest.mark.parametrize("name", ["mlp", "resnet", "lstm"])

@@ -251,6 +251,8 @@ class Bench:
                 edits = technique.edits(network, self.task)
                 steps = steps.edited(edits)
                 network = Steps().edited(edits).rebuild(network, self._apply_again)
+                if hasattr(technique, "restart"):
+                    network = technique.restart(network, self.task)
             elif slot == "recovery":
                 network = technique.apply(network, self.task)
                 trained = trained or getattr(technique, "trains", True)

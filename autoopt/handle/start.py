@@ -60,6 +60,7 @@ def search(
     output: str | int | Sequence[str | int] | None = None,
     students: Mapping[str, Callable[[], nn.Module]] | None = None,
     train: Callable[..., Any] | None = None,
+    teachers: Sequence[nn.Module] = (),
     target: str = "cpu",
     block: bool | None = None,
 ) -> Search:
@@ -120,6 +121,8 @@ def search(
     train
         A training of your own, searched beside the others under its name: ``(network, task)``
         gives the trained network, or None if it was trained in place.
+    teachers
+        Trained networks of your own; students learn from the mean of them and the model.
     target
         Where candidates are measured.
     block
@@ -151,6 +154,7 @@ def search(
         "seed": seed,
         "data_id": data_id,
         "output": output,
+        "teachers": tuple(teachers),
     }
     task = _make_task(model, data, options)
     axes, names = search_axes(task, objectives)
@@ -188,6 +192,7 @@ def resume(
     techniques: Mapping[str, type] | None = None,
     students: Mapping[str, Callable[[], nn.Module]] | None = None,
     train: Callable[..., Any] | None = None,
+    teachers: Sequence[nn.Module] = (),
     block: bool | None = None,
 ) -> Search:
     """Go on with a search where it stopped, after a crash, a stop or a kernel restart.
@@ -202,7 +207,7 @@ def resume(
         The same as before; others are refused.
     budget
         What may be spent from now on; when absent, what is left of the first budget.
-    metric, loss, techniques, students, train
+    metric, loss, techniques, students, train, teachers
         Again, where they were your own functions or classes.
     block
         Whether to wait for the end; by default only outside a notebook.
@@ -222,6 +227,7 @@ def resume(
         **settings.task_options,
         "request_size": settings.request_size,
         "threads": settings.threads,
+        "teachers": tuple(teachers),
     }
     options |= {k: v for k, v in {"metric": metric, "loss": loss}.items() if v is not None}
     task = _make_task(model, data, options)

@@ -28,7 +28,7 @@ class Trial:
 
     Attributes
     ----------
-    outputs, targets
+    inputs, outputs, targets
         First axis samples.
     shift
         How far targets must be moved to be the next tokens; None if the model is no causal
@@ -39,6 +39,7 @@ class Trial:
         What was found, in sentences.
     """
 
+    inputs: Inputs
     outputs: torch.Tensor
     targets: torch.Tensor
     shift: int | None = None
@@ -113,7 +114,7 @@ def first_run(
     _check_outputs(outputs, len(targets), _shown(inputs, keywords))
     columns = columns_of(output, names) if len(names) > 1 else None
     notes = (*_several(output, names, columns), *_noise(first, again))
-    return Trial(outputs, targets, shift, columns, notes)
+    return Trial(inputs, outputs, targets, shift, columns, notes)
 
 
 def _several(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from torch import nn
 
 from autoopt.errors import DataError
 from autoopt.task.checks import Trial, check_values, first_run, spread
@@ -20,7 +23,8 @@ from autoopt.task.model import PrivateModel, private_copy
 from autoopt.task.parts import DatasetPart, Part, TensorPart
 from autoopt.task.randomness import seeded
 from autoopt.task.sources import Sources, open_data
-from autoopt.task.task import Task, positional_names
+from autoopt.task.task import Task, positional_names, run
+from autoopt.task.teaching import checked_teachers, taught_by
 
 REQUEST_SIZE = 16
 BATCH_SIZE = 64
@@ -39,6 +43,7 @@ def make_task(
     seed: int = 0,
     data_id: str | None = None,
     output: str | int | Sequence[str | int] | None = None,
+    teachers: Sequence[nn.Module] = (),
 ) -> Task:
     """Build a task; neither model nor data is changed.
 
@@ -66,6 +71,9 @@ def make_task(
     output
         Which of several outputs counts, by key or place; of a list of them all count and reach
         the artefact, and metric and loss get ``{name: outputs}``.
+    teachers
+        Trained networks that take and give what the model does; students learn from the mean of
+        their outputs and the model's.
 
     Raises
     ------
@@ -86,9 +94,10 @@ def make_task(
         division = divide(sources, judgement.kind, seed)
         made = _Made(private, sources, trial, judgement, division)
         identity = _identity(made, (seed, wanted), data_id)
+        taught = checked_teachers(teachers, trial, partial(run, keywords=asked, outputs=wanted))
     threads = threads or _usable_threads()
     options = _Options(names, keywords, request_size, threads, seed, wanted)
-    return _assembled(made, identity, options)
+    return taught_by(_assembled(made, identity, options), taught)
 
 
 @dataclass(frozen=True)

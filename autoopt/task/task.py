@@ -17,6 +17,7 @@ from autoopt.task.loss import Loss
 from autoopt.task.metric import Metric
 from autoopt.task.output import output_tensor
 from autoopt.task.parts import Part
+from autoopt.task.teaching import outputs_on
 
 
 @final
@@ -59,6 +60,8 @@ class Task:
     outputs
         Names (or places in a tuple) of the outputs that count, side by side as columns; empty for
         the one that `autoopt.task.output` picks.
+    teachers
+        Networks of the person's own that teach beside the original.
     """
 
     model: nn.Module
@@ -80,6 +83,7 @@ class Task:
     stable: bool
     notes: tuple[str, ...] = field(default=())
     outputs: tuple[OutputName, ...] = ()
+    teachers: tuple[nn.Module, ...] = ()
 
     @property
     def class_axis(self) -> int:
@@ -104,14 +108,16 @@ class Task:
         )
 
     def teacher_outputs(self) -> torch.Tensor:
-        """Return the original's outputs on the train part, in order; computed once a process."""
+        """Return the teachers' outputs on the train part, in order; computed once a process.
+
+        They are the original's, or the mean of its own and those of `teachers`.
+        """
         return self._teacher_outputs
 
     @cached_property
     def _teacher_outputs(self) -> torch.Tensor:
-        with torch.no_grad():
-            batches = self.train.batches(max(self.batch_size, 64))
-            return torch.cat([self.forward(self.model, inputs) for inputs, _ in batches])
+        every = [outputs_on(self, teacher) for teacher in (self.model, *self.teachers)]
+        return every[0] if len(every) == 1 else torch.stack(every).mean(dim=0)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process can compute for itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from autoopt.task.language import NextTokenLoss
 from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
-from autoopt.techniques._training import check_course, train
+from autoopt.techniques._training import Loss, check_course, train
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,10 +49,8 @@ class Distill:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
-        if not self.temperature > 0:
-            raise ValueError(f"`temperature` must be above 0, but got {self.temperature}.")
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"`alpha` must be within 0 and 1, but got {self.alpha}.")
+        check_temperature(self.temperature)
+        check_share("alpha", self.alpha)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Refuse nothing: the original can always be asked."""
@@ -65,14 +64,49 @@ class Distill:
         DivergedError
             If the loss or a weight is no longer finite.
         """
-        teacher = task.teacher_outputs()
-        soft = _soft_loss(task, teacher, self.temperature)
-
-        def loss(outputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
-            imitation = soft(outputs, teacher[rows])
-            return self.alpha * imitation + (1 - self.alpha) * task.loss(outputs, targets)
-
+        loss = soft_targets(task, task.teacher_outputs(), self.temperature, self.alpha)
         return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
+
+
+def check_share(name: str, value: float) -> None:
+    """Hold that a weight of one loss against another lies within 0 and 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be within 0 and 1, but got {value}.")
+
+
+def check_temperature(temperature: float) -> None:
+    """Hold that outputs can be divided by it."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"`temperature` must be above 0, but got {temperature}.")
+
+
+def blended(
+    task: Task, teacher: Tensor, imitation: Callable[[Tensor, Tensor], Tensor], alpha: float
+) -> Loss:
+    """Return ``alpha`` · imitation of the teacher + (1 − ``alpha``) · the task's loss.
+
+    Parameters
+    ----------
+    task
+        Gives the loss on targets.
+    teacher
+        Outputs on the train part, in order.
+    imitation
+        ``imitation(outputs, teacher's outputs)``.
+    alpha
+        Weight of the imitation.
+    """
+
+    def loss(outputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+        soft = imitation(outputs, teacher[rows])
+        return alpha * soft + (1 - alpha) * task.loss(outputs, targets)
+
+    return loss
+
+
+def soft_targets(task: Task, teacher: Tensor, temperature: float, alpha: float) -> Loss:
+    """Return the loss of `Distill` against any teacher's outputs on the train part."""
+    return blended(task, teacher, _soft_loss(task, teacher, temperature), alpha)
 
 
 def _soft_loss(
