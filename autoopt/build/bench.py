@@ -314,19 +314,26 @@ class Bench:
             technique = self.technique(recipe, slot)
             if reason := technique.refuse(self.task, self.target):
                 raise RefusedError(f"{slot} {pick.option}: {reason}")
+            if getattr(technique, "needs_training", False) and not self._trains(recipe):
+                raise RefusedError(
+                    f"{slot} {pick.option}: its weights are fresh, so a recovery that trains must "
+                    f"follow, but it is {recipe['recovery'].option!r}"
+                )
             if isinstance(technique, RewritingTechnique):
                 network, edits = technique.rewrite(network, self.task)
                 steps = steps.edited(edits)
                 trained = trained or getattr(technique, "trains", False)
             elif hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
-                if not edits:
+                if not edits and not hasattr(technique, "restart"):
                     raise RefusedError(
                         f"{slot} {pick.option}: it changes nothing in this network at these "
                         f"settings ({dict(pick.settings)}), so it would be measured twice"
                     )
                 steps = steps.edited(edits)
                 network = Steps().edited(edits).rebuild(network, self._apply_again)
+                if hasattr(technique, "restart"):
+                    network = technique.restart(network, self.task)
             elif slot == "recovery":
                 network = technique.apply(network, self.task)
                 trained = trained or getattr(technique, "trains", True)
@@ -334,6 +341,11 @@ class Bench:
                 network = technique.apply(network, self.task)
                 steps = steps.applied(slot, pick.option, pick.settings)
         return network, steps, trained
+
+    def _trains(self, recipe: Recipe) -> bool:
+        if recipe["recovery"].option == NEUTRAL["recovery"]:
+            return False
+        return bool(getattr(self.technique(recipe, "recovery"), "trains", True))
 
     def _apply_again(self, network: nn.Module, item: list[Any]) -> nn.Module:
         """Apply a technique that gave no edits as it was applied when the network was made."""

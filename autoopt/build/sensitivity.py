@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autoopt.precision import Grid, on_grid, on_range, quantizable
-from autoopt.task.loss import CrossEntropy
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Quantization
@@ -92,17 +91,9 @@ def _round_outputs(layer: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
 
 
 def _divergence(task: Task, expected: Tensor, found: Tensor) -> float:
-    axis = _class_axis(task, expected)
+    axis = task.form.axis
     if axis is None:
         scale = float(expected.square().mean()) or 1.0
         return float((found - expected).square().mean()) / scale
     wanted, got = (F.log_softmax(x, dim=axis) for x in (expected, found))
     return float(F.kl_div(got, wanted, reduction="none", log_target=True).sum(dim=axis).mean())
-
-
-def _class_axis(task: Task, outputs: Tensor) -> int | None:
-    """Return the axis of the outputs that holds classes, or None."""
-    if isinstance(task.loss, CrossEntropy):
-        return task.loss.axis
-    classes = task.kind == "classification" and outputs.ndim > 1 and outputs.shape[1] > 1
-    return 1 if classes else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from autoopt.settings import Limits
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from autoopt.task import Task
 
 
@@ -100,7 +102,30 @@ def checked_drop(max_drop: float | None) -> float | None:
     return float(max_drop)
 
 
-def with_own(space: SearchSpace, techniques: Mapping[str, type]) -> SearchSpace:
+def own_techniques(
+    techniques: Mapping[str, Any] | None,
+    students: Mapping[str, Callable[[], nn.Module]] | None,
+    train: Callable[..., Any] | None,
+) -> dict[str, Any]:
+    """Return all that a person brings along, as techniques by name.
+
+    Raises
+    ------
+    ValueError
+        If a student or the training is no function, or two have one name.
+    """
+    from autoopt.techniques.given import GivenStudent, GivenTraining
+
+    own: dict[str, Any] = {name: GivenStudent(make) for name, make in (students or {}).items()}
+    if train is not None:
+        own[getattr(train, "__name__", "train").strip("<>")] = GivenTraining(train)
+    twice = sorted(set(own) & set(techniques or {}))
+    if twice:
+        raise ValueError(f"a technique, a student and a training must differ in name: {twice[0]!r}")
+    return {**own, **(techniques or {})}
+
+
+def with_own(space: SearchSpace, techniques: Mapping[str, Any]) -> SearchSpace:
     """Return the space with a person's own techniques on its menu."""
     from autoopt.techniques import TECHNIQUES
 
@@ -219,4 +244,6 @@ def is_positive(value: object) -> bool:
 
 def is_plain(value: Any) -> bool:
     """Say whether a value can stand in the log."""
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
     return isinstance(value, str | int | float | bool | None)

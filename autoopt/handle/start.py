@@ -29,6 +29,7 @@ from autoopt.handle.request import (
     checked_seed,
     is_plain,
     new_folder,
+    own_techniques,
     search_axes,
     taken,
     with_own,
@@ -65,6 +66,10 @@ def search(
     techniques: Mapping[str, type] | None = None,
     limits: Limits | None = None,
     data_id: str | None = None,
+    output: str | int | Sequence[str | int] | None = None,
+    students: Mapping[str, Callable[[], nn.Module]] | None = None,
+    train: Callable[..., Any] | None = None,
+    teachers: Sequence[nn.Module] = (),
     target: str = "cpu",
     block: bool | None = None,
 ) -> Search:
@@ -116,6 +121,17 @@ def search(
         Time and memory that one candidate may take.
     data_id
         Identity of data that has none of its own (iterable, augmented on the fly).
+    output
+        Which of several outputs counts, by key or place. Of a list of them all count and reach
+        the artefact as columns; metric and loss, which must be given, get ``{name: outputs}``.
+    students
+        Networks of your own that may take over, by name: functions that make an untrained one,
+        which takes what the model takes and gives what it gives.
+    train
+        A training of your own, searched beside the others under its name: ``(network, task)``
+        gives the trained network, or None if it was trained in place.
+    teachers
+        Trained networks of your own; students learn from the mean of them and the model.
     target
         Where candidates are measured.
     block
@@ -136,7 +152,7 @@ def search(
         If the folder holds a search already.
     """
     launched = time.time()
-    wanted, own = Budget.parse(budget), dict(techniques or {})
+    wanted, own = Budget.parse(budget), own_techniques(techniques, students, train)
     where, seed = new_folder(folder), checked_seed(seed)
     check_target(target)
     check_limits(limits or Limits())
@@ -148,6 +164,8 @@ def search(
         "threads": threads,
         "seed": seed,
         "data_id": data_id,
+        "output": output,
+        "teachers": tuple(teachers),
     }
     task = _make_task(model, data, options)
     check_threads(task.threads)
@@ -186,6 +204,9 @@ def resume(
     metric: str | Callable[..., float] | None = None,
     loss: str | Callable[..., Any] | None = None,
     techniques: Mapping[str, type] | None = None,
+    students: Mapping[str, Callable[[], nn.Module]] | None = None,
+    train: Callable[..., Any] | None = None,
+    teachers: Sequence[nn.Module] = (),
     block: bool | None = None,
 ) -> Search:
     """Go on with a search where it stopped, after a crash, a stop or a kernel restart.
@@ -200,7 +221,7 @@ def resume(
         The same as before; others are refused.
     budget
         What may be spent from now on; when absent, what is left of the first budget.
-    metric, loss, techniques
+    metric, loss, techniques, students, train, teachers
         Again, where they were your own functions or classes.
     block
         Whether to wait for the end; by default only outside a notebook.
@@ -218,6 +239,7 @@ def resume(
         **settings.task_options,
         "request_size": settings.request_size,
         "threads": settings.threads,
+        "teachers": tuple(teachers),
     }
     options |= {k: v for k, v in {"metric": metric, "loss": loss}.items() if v is not None}
     task = _make_task(model, data, options)
@@ -232,7 +254,8 @@ def resume(
             more = Budget.parse(budget)
             attached.extend(seconds=more.seconds, trials=more.trials)
         return attached._begin(block)
-    missing = sorted(set(settings.own_techniques) - set(techniques or {}))
+    own = own_techniques(techniques, students, train)
+    missing = sorted(set(settings.own_techniques) - set(own))
     if missing:
         raise FolderError(
             f"the search in {where} uses techniques of your own, which must be handed over again: "
@@ -240,9 +263,7 @@ def resume(
         )
     settings = replace(settings, budget=_renewed(attached, budget))
     study = attached._known().study
-    return _start(
-        where, settings, task, techniques or {}, study=study, launched=launched, block=block
-    )
+    return _start(where, settings, task, own, study=study, launched=launched, block=block)
 
 
 def _renewed(search: Search, budget: float | str | timedelta | Budget | None) -> Budget:
@@ -260,7 +281,7 @@ def _start(
     folder: Path,
     settings: Settings,
     task: Task,
-    techniques: Mapping[str, type],
+    techniques: Mapping[str, Any],
     *,
     study: str,
     launched: float,

@@ -60,7 +60,9 @@ def check_agreement(
     found = deployment(*(x.numpy() for x in inputs))
     if not np.isfinite(expected).all():
         raise DivergedError("the network's own outputs are not finite on calibration samples.")
-    return compare(expected, found, exact=exact, axis=task.form.axis, noise=task.noise)
+    # One token in many is a matter of rounding: there the outputs themselves are compared.
+    axis = task.form.axis if task.form.name == "classes" else None
+    return compare(expected, found, exact=exact, axis=axis, noise=task.noise)
 
 
 def compare(

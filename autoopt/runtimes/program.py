@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,7 +89,7 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
     example = tuple(x.detach().clone() for x in example)
     batch = torch.export.Dim("batch", min=1)
     fixed = None
-    with torch.no_grad():
+    with torch.no_grad(), _quiet_recurrence():
         try:
             program = torch.export.export(
                 module, example, dynamic_shapes=_axes(module, len(example), {0: batch})
@@ -109,6 +111,14 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
         inputs=tuple(_port(name, x) for name, x in zip(names, example, strict=True)),
         output=_port("output", output),
     )
+
+
+@contextmanager
+def _quiet_recurrence() -> Iterator[None]:
+    """Silence torch's warning that recurrent layers lay their own weights out while they run."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"The tensor attributes .*_flat_weights")
+        yield
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:

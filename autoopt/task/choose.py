@@ -87,7 +87,7 @@ def choose_metric(metric: Any, guessed: Guess | None) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if metric is None and guessed is not None:
-        return Metric(guessed.metric_name, score=guessed.score)
+        return Metric(guessed.metric_name, guessed.direction, score=guessed.score)
     if isinstance(metric, str):
         return _named(metric, guessed)
     if isinstance(metric, type) or not callable(metric):
@@ -101,7 +101,7 @@ def choose_metric(metric: Any, guessed: Guess | None) -> Metric:
 
 def _named(name: str, guessed: Guess | None) -> Metric:
     if guessed is not None and name == guessed.metric_name:
-        return Metric(name, score=guessed.score)
+        return Metric(name, guessed.direction, score=guessed.score)
     if name == "r2":
         return Metric(name, score=RSquared())
     if name == "accuracy" and guessed is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
+from autoopt.task.language import NextTokenLoss
 from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 
 if TYPE_CHECKING:
@@ -19,15 +20,15 @@ class Form:
     Attributes
     ----------
     name
-        ``"classes"`` (one score a class, one class wins), ``"labels"`` (one score for each yes or
-        no), ``"values"``, or ``"unknown"``.
+        ``"classes"`` (one score a class, one class wins), ``"tokens"`` (the same at every place of
+        a text), ``"labels"`` (one score for each yes or no), ``"values"``, or ``"unknown"``.
     axis
         Axis of the outputs that holds the classes; None without classes.
     probabilities
         Scores of labels are probabilities; otherwise they are logits.
     """
 
-    name: Literal["classes", "labels", "values", "unknown"] = "unknown"
+    name: Literal["classes", "tokens", "labels", "values", "unknown"] = "unknown"
     axis: int | None = None
     probabilities: bool = False
 
@@ -38,4 +39,6 @@ def form_of(loss: Loss) -> Form:
         return Form("labels", probabilities=loss.probabilities)
     if isinstance(loss, MeanSquaredError):
         return Form("values")
+    if isinstance(loss, NextTokenLoss):
+        return Form("tokens", loss.axis)
     return Form("classes", loss.axis) if isinstance(loss, CrossEntropy) else Form()

@@ -19,6 +19,8 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "none": "unchanged:Unchanged",
                 "width": "students:WidthStudent",
                 "depth": "students:DepthStudent",
+                "width_depth": "students:WidthDepthStudent",
+                "fresh": "students:FreshStudent",
             }
         ),
         "pruning": MappingProxyType(
@@ -53,6 +55,11 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "finetune": "finetune:FineTune",
                 "distill": "distill:Distill",
                 "qat": "qat:QuantizationAwareTraining",
+                "distill_logits": "distill_logits:DistillLogits",
+                "distill_features": "distill_inside:DistillFeatures",
+                "distill_attention": "distill_inside:DistillAttention",
+                "distill_ensemble": "distill_ensemble:DistillEnsemble",
+                "distill_reversed": "distill_reversed:DistillReversed",
             }
         ),
         "quantization": MappingProxyType(

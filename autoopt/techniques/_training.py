@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from autoopt.techniques.recalibrate import recalibrate
 
 if TYPE_CHECKING:
     from autoopt.task import Inputs, Task
+    from autoopt.techniques._guide import Guide
 
 Loss = Callable[[Tensor, Tensor, Tensor, "Inputs"], Tensor]
 
@@ -44,7 +46,13 @@ def check_course(epochs: int, learning_rate: float) -> None:
 
 
 def train(
-    model: nn.Module, task: Task, loss: Loss, *, epochs: int, learning_rate: float
+    model: nn.Module,
+    task: Task,
+    loss: Loss,
+    *,
+    epochs: int,
+    learning_rate: float,
+    guide: Guide | None = None,
 ) -> nn.Module:
     """Return a trained copy of `model`, in eval mode; the same for the same seed.
 
@@ -61,6 +69,9 @@ def train(
         Passes over the train part at most.
     learning_rate
         The highest one of the schedule.
+    guide
+        Watches the network meanwhile, for a loss that looks inside; what it projects with is
+        trained along.
 
     Raises
     ------
@@ -68,12 +79,13 @@ def train(
         If the loss or a weight is no longer finite.
     """
     network = copy.deepcopy(model)
-    with seeded(task.seed):
+    with seeded(task.seed), guide.attached(network) if guide else nullcontext(()) as along:
         recalibrate(network, task)
         fast = _is_fast_in_layout(network, task.example)
         if fast:
             _lay_out(network, torch.channels_last)
-        course = _Course(network, task, loss, epochs * steps_in_epoch(task), learning_rate, fast)
+        steps = epochs * steps_in_epoch(task)
+        course = _Course(network, task, loss, steps, learning_rate, fast, along=along)
         _keep_best(course, epochs)
     _lay_out(network, torch.contiguous_format)
     return network.eval()
@@ -89,12 +101,14 @@ class _Course:
     steps: int
     learning_rate: float
     fast: bool
+    along: Sequence[nn.Parameter] = ()
     step: int = 0
     optimizer: torch.optim.Optimizer = field(init=False)
     zeros: HeldZeros = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimizer = _optimizer(self.network, self.learning_rate)
+        trained = [*self.network.parameters(), *self.along]
+        self.optimizer = _optimizer(trained, self.learning_rate)
         self.zeros = HeldZeros(self.network)
 
     def epoch(self, number: int) -> None:
@@ -157,6 +171,11 @@ def _keep_best(course: _Course, epochs: int) -> None:
             )
 
 
+def judged_loss(network: nn.Module, task: Task) -> float:
+    """Return the task's loss of a network on the validation part."""
+    return _judge(copy.deepcopy(network), task)[0]
+
+
 @torch.no_grad()
 def _judge(network: nn.Module, task: Task) -> tuple[float, float]:
     """Return loss and metric on the validation part."""
@@ -172,9 +191,9 @@ def _judge(network: nn.Module, task: Task) -> tuple[float, float]:
     return loss, task.metric(targets.numpy(), outputs.numpy())
 
 
-def _optimizer(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+def _optimizer(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Return AdamW that decays matrices and kernels, not biases and norms."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
