@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,6 +227,46 @@ class Search:
         strategy = self.pick(number)
         self._log.append("choice", {"number": number})
         return strategy
+
+    @property
+    def selected(self) -> int | None:
+        """Number of the strategy that is looked at in the panel; may be set."""
+        return self.panel().selected
+
+    @selected.setter
+    def selected(self, number: int | None) -> None:
+        self.panel().selected = number
+
+    @property
+    def filter(self) -> dict[str, Any]:
+        """What a strategy must be like to be shown in the panel; may be set, also in part.
+
+        ``{"bounds": {"latency": [None, 8]}, "choices": {"runtime": ["openvino"]}, "front": True,
+        "text": ""}``, see `autoopt.panel.filter`.
+        """
+        return self.panel().filter
+
+    @filter.setter
+    def filter(self, wanted: Mapping[str, Any]) -> None:
+        self.panel().filter = dict(wanted)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The strategies that pass the panel's filter."""
+        from autoopt.handle.rows import record_rows
+        from autoopt.handle.tables import records_table
+        from autoopt.panel.filter import parse_filter, passes
+
+        front, wanted = self._known().front, parse_filter(self.filter)
+        kept = {row["number"] for row in record_rows(self._known()) if passes(row, wanted)}
+        records = tuple(record for record in front.records if record.number in kept)
+        if wanted["front"]:
+            records = Front(records, front.axes).members
+        return records_table(records, front.axes, full=False)
+
+    def observe(self, handler: Callable[[Any], object], names: str | Sequence[str]) -> None:
+        """Call ``handler(change)`` when `selected` or `filter` of the panel changes."""
+        self.panel().observe(handler, names)
 
     def panel(self) -> Panel:
         """Return the live panel; every call gives a view of the same one."""
