@@ -107,6 +107,12 @@ class BarePanel:
         twice = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         self.page.evaluate(twice)
 
+    def press(self, *keys: str) -> None:
+        """Press keys, and wait after each until the page has drawn what it does."""
+        for key in keys:
+            self.page.keyboard.press(key)
+            self.settle()
+
     def select(self, number: int) -> None:
         """Click the mark of a trial."""
         mark = self.root.locator(f"[role=option][id$='-{number}'] .ao-shape")

@@ -56,10 +56,10 @@ def table_rows(panel: BarePanel) -> Locator:
 def test_needs_filter_and_python_agrees_how_many_are_left(panel: BarePanel):
     assert panel.shown() == len(MEASURED)
     panel.root.get_by_label("latency ≤").fill("4")
-    panel.page.keyboard.press("Enter")
+    panel.press("Enter")
     assert panel.shown() == kept(bounds={"latency": [None, 4]})
     panel.root.get_by_label("accuracy ≥").fill("0.985")
-    panel.page.keyboard.press("Tab")
+    panel.press("Tab")
     wanted = {"latency": [None, 4], "accuracy": [0.985, None]}
     assert panel.saved("filter")["bounds"] == wanted
     assert panel.shown() == kept(bounds=wanted)
@@ -70,7 +70,7 @@ def test_needs_filter_and_python_agrees_how_many_are_left(panel: BarePanel):
 def test_a_need_that_is_no_number_is_marked_and_changes_nothing(panel: BarePanel):
     field = panel.root.get_by_label("latency ≤")
     field.fill("fast")
-    panel.page.keyboard.press("Enter")
+    panel.press("Enter")
     expect(field).to_have_attribute("aria-invalid", "true")
     assert panel.shown() == len(MEASURED)
 
@@ -144,15 +144,15 @@ def test_dragging_along_an_axis_brushes_and_a_click_lets_go(panel: BarePanel):
 def test_brushing_works_by_keyboard(panel: BarePanel):
     panel.root.get_by_role("slider", name="latency, ms: at most").focus()
     for _ in range(8):
-        panel.page.keyboard.press("ArrowDown")
+        panel.press("ArrowDown")
     low, high = panel.saved("filter")["bounds"]["latency"]
     assert low is None
     assert panel.shown() == kept(bounds={"latency": [None, high]}) < len(MEASURED)
-    panel.page.keyboard.press("Delete")
+    panel.press("Delete")
     assert panel.shown() == len(MEASURED)
     panel.root.get_by_role("button", name="runtime: eager").focus()
-    panel.page.keyboard.press("ArrowUp")
-    panel.page.keyboard.press("Space")
+    panel.press("ArrowUp")
+    panel.press("Space")
     assert panel.saved("filter")["choices"] == {"runtime": ["onnxruntime"]}
 
 
@@ -179,19 +179,17 @@ def test_hovering_a_row_shows_its_mark_in_the_chart(panel: BarePanel):
 
 def test_the_chart_is_walked_by_arrow_keys_and_zoomed_by_plus(panel: BarePanel):
     panel.root.get_by_role("listbox").focus()
-    panel.page.keyboard.press("Home")
-    panel.settle()
+    panel.press("Home")
     first = panel.root.locator(".ao-tip-title").inner_text()
-    panel.page.keyboard.press("ArrowRight")
-    panel.settle()
+    panel.press("ArrowRight")
     assert panel.root.locator(".ao-tip-title").inner_text() != first
-    panel.page.keyboard.press("Enter")
+    panel.press("Enter")
     number = int(panel.root.locator(".ao-card .ao-number").inner_text()[1:])
     assert panel.saved("selected") == number
-    panel.page.keyboard.press("+")
+    panel.press("+")
     assert panel.saved("looks")["zoom"]["x"] == "latency"
-    panel.page.keyboard.press("Escape")
-    panel.page.keyboard.press("Escape")
+    panel.press("Escape")
+    panel.press("Escape")
     assert panel.saved("looks")["zoom"] is None
 
 
@@ -223,7 +221,7 @@ def test_the_table_is_sorted_by_a_click_and_walked_by_arrow_keys(panel: BarePane
     )
     panel.root.get_by_role("grid").focus()
     for key in ("End", "ArrowUp", "Enter"):
-        panel.page.keyboard.press(key)
+        panel.press(key)
     selected = panel.root.locator(".ao-row[aria-selected=true]")
     expect(selected).to_have_attribute("aria-rowindex", str(len(MEASURED)))
     expect(selected).to_be_in_viewport()
@@ -241,12 +239,12 @@ def test_the_recommendation_follows_the_needs_and_says_why(panel: BarePanel):
     original = MEASURED[0]["values"]["accuracy"][0] or 0
     expect(advice).to_contain_text(f"#{fastest(original - 0.01)} is the fastest that loses at most")
     panel.root.get_by_label("accuracy ≥").fill("0.99")
-    panel.page.keyboard.press("Enter")
+    panel.press("Enter")
     expect(advice).to_contain_text(f"#{fastest(0.99)} is the fastest that keeps accuracy ≥ 0.99")
     expect(advice).to_contain_text("Allowing one more point would give")
     expect(advice).to_contain_text(f"#{fastest(0.98)}, which is ")
     panel.root.get_by_label("accuracy ≥").fill("0.9999")
-    panel.page.keyboard.press("Enter")
+    panel.press("Enter")
     expect(advice).to_contain_text("No strategy measured so far meets these needs")
 
 
@@ -349,7 +347,7 @@ def test_two_views_of_one_model_stay_in_sync(panel: BarePanel):
     panel.select(3)
     expect(views.nth(1).locator(".ao-card .ao-number")).to_have_text("#3")
     views.nth(1).get_by_label("latency ≤").fill("3")
-    panel.page.keyboard.press("Enter")
+    panel.press("Enter")
     expect(views.nth(0).get_by_label("latency ≤")).to_have_value("3")
     expect(views.nth(0).locator(".ao-count")).to_have_text(
         views.nth(1).locator(".ao-count").inner_text()
@@ -487,7 +485,7 @@ def test_every_control_is_reached_by_tab_with_a_visible_focus(panel: BarePanel):
     panel.page.evaluate("document.querySelector('.ao-why').open = true")
     reached: list[str] = []
     for _ in range(80):
-        panel.page.keyboard.press("Tab")
+        panel.press("Tab")
         found = panel.page.evaluate(
             """() => {
               const node = document.activeElement;
