@@ -17,7 +17,7 @@ from autoopt.front import Front
 from autoopt.handle.advice import speed_axis
 from autoopt.handle.status import Status, status_of
 from autoopt.handle.strategy import Strategy
-from autoopt.handle.surroundings import in_notebook
+from autoopt.handle.surroundings import in_notebook, is_controller
 from autoopt.history import History
 from autoopt.log import Log
 from autoopt.settings import Settings
@@ -253,16 +253,9 @@ class Search:
     @property
     def shown(self) -> pd.DataFrame:
         """The strategies that pass the panel's filter."""
-        from autoopt.handle.rows import record_rows
-        from autoopt.handle.tables import records_table
-        from autoopt.panel.filter import parse_filter, passes
+        from autoopt.handle.tables import passing_table
 
-        front, wanted = self._known().front, parse_filter(self.filter)
-        kept = {row["number"] for row in record_rows(self._known()) if passes(row, wanted)}
-        records = tuple(record for record in front.records if record.number in kept)
-        if wanted["front"]:
-            records = Front(records, front.axes).members
-        return records_table(records, front.axes, full=False)
+        return passing_table(self._known(), self.filter)
 
     def observe(self, handler: Callable[[Any], object], names: str | Sequence[str]) -> None:
         """Call ``handler(change)`` when `selected` or `filter` of the panel changes."""
@@ -276,6 +269,29 @@ class Search:
             self._panel = follow_in_panel(self)
         return self._panel
 
+    # --- static figures ------------------------------------------------------------------------
+    # Each takes `library`, "matplotlib" or "plotly": the first that is installed when absent.
+
+    def plot_front(
+        self, *, x: str | None = None, y: str | None = None, library: str | None = None
+    ) -> Any:
+        """Return a figure of two objectives with the front between them."""
+        return self._plot("front", library, x=x, y=y)
+
+    def plot_parallel(self, *, library: str | None = None) -> Any:
+        """Return a figure of all choices and objectives as parallel coordinates."""
+        return self._plot("parallel", library)
+
+    def plot_history(
+        self, *, x: str | None = None, y: str | None = None, library: str | None = None
+    ) -> Any:
+        """Return a figure of how the hypervolume of two objectives grew."""
+        return self._plot("history", library, x=x, y=y)
+
+    def plot_importance(self, *, library: str | None = None) -> Any:
+        """Return a figure of which choices explain the differences in each objective."""
+        return self._plot("importance", library)
+
     # --- inside --------------------------------------------------------------------------------
 
     @property
@@ -286,7 +302,7 @@ class Search:
             run = history.runs[-1] if history.runs else None
             if run is None or "finished" in run:
                 return False
-            return _is_controller(int(run["pid"]))
+            return is_controller(int(run["pid"]))
         return self._launched.alive
 
     def _begin(self, block: bool | None) -> Search:
@@ -320,6 +336,14 @@ class Search:
             bounds += [bound] if bound else []
         return replace(front, constraints=tuple(bounds))
 
+    def _plot(self, kind: str, library: str | None, **options: Any) -> Any:
+        from autoopt.handle.rows import axis_rows, record_rows
+        from autoopt.panel.plots import plot
+
+        history = self._known()
+        rows, objectives = record_rows(history), axis_rows(history)
+        return plot(kind, rows, objectives, library=library, **options)
+
     def _command(self, command: str, **values: Any) -> None:
         self._log.append("command", {"command": command, **values})
 
@@ -348,13 +372,3 @@ class Search:
 
         history = self._known()
         return front_html(record_rows(history), axis_rows(history), status_message(self.status))
-
-
-def _is_controller(pid: int) -> bool:
-    """Say whether a process number is still that of a controller, and not of a successor."""
-    import psutil
-
-    try:
-        return "autoopt.controller" in psutil.Process(pid).cmdline()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False

@@ -47,7 +47,7 @@ function createChart(store, identity, reader) {
       py: plane.toY(valueAt(store.trials, objectives[1], place)),
     }));
     view = { objectives, plane, points, at: new Map(points.map((point) => [point.place, point])) };
-    layers.grid.replaceChildren(...drawGrid(plane, objectives, !places.length));
+    layers.grid.replaceChildren(...drawGrid(plane, objectives, { empty: !places.length, named: store.objectives().length > 0 }));
     drawReference();
     drawLine(corners);
     scatter.draw(points, colouring(store), bars, size);

@@ -69,7 +69,7 @@ function placeAxes([across, up], { width, height }) {
   };
 }
 
-function drawGrid(plane, [x, y], empty) {
+function drawGrid(plane, [x, y], { empty, named }) {
   const lines = [];
   const texts = [];
   // Ticks of an axis that nothing stands on yet would be invented.
@@ -87,6 +87,12 @@ function drawGrid(plane, [x, y], empty) {
     svg("path", "ao-grid", { d: lines.join("") }),
     svg("path", "ao-floor", { d: `M${MARGIN.left} ${plane.bottom}H${plane.right}` }),
     ...texts,
+    ...(named ? titles(plane, [x, y]) : []),
+  ];
+}
+
+function titles(plane, [x, y]) {
+  return [
     axisTitle(x, plane.across, { x: plane.right, y: plane.height - 8, "text-anchor": "end" }, ["← better", "better →"]),
     axisTitle(y, plane.up, { x: 12, y: 13 }, ["↓ better", "↑ better"]),
   ];

@@ -1,6 +1,7 @@
 // The table of all trials that pass the filter: sortable, searchable, only what is in sight is drawn.
 
 const ROW = 30; // px, as in table.css
+const [FIRST, SECOND] = [64, 150]; // px of number and strategy, the latter at least
 const SPARE = 6; // rows drawn beyond the edges
 
 function createTable(store, identity) {
@@ -67,15 +68,16 @@ function createTable(store, identity) {
     setText(count, `${order.length} of ${store.trials.size}`);
     grid.setAttribute("aria-rowcount", String(order.length + 1));
     grid.setAttribute("aria-colcount", String(columns.length));
-    grid.style.setProperty("--ao-columns", columnWidths());
+    const widths = columnWidths();
+    grid.style.setProperty("--ao-columns", `${FIRST}px minmax(${SECOND}px, 1fr) ${widths.map((ch) => `${ch}ch`).join(" ")}`);
+    grid.style.setProperty("--ao-least", `calc(${FIRST + SECOND + 12 * columns.length + 4}px + ${widths.reduce((a, b) => a + b, 0)}ch)`);
     body.style.height = `${Math.max(order.length, 1) * ROW}px`;
     drawRows();
   }
 
   // Every row is a grid of its own, so widths may not depend on what stands in it.
   function columnWidths() {
-    const figures = columns.slice(2).map(({ title }) => `${Math.min(Math.max(title.length + 3, 9), 20)}ch`);
-    return ["64px", "minmax(150px, 1fr)", ...figures].join(" ");
+    return columns.slice(2).map(({ title }) => Math.min(Math.max(title.length + 3, 9), 20));
   }
 
   function drawHead() {
@@ -167,7 +169,7 @@ function createTable(store, identity) {
   function mark() {
     for (const row of body.children) {
       const place = Number(row.dataset.place ?? -1);
-      row.setAttribute("aria-selected", String(place === store.selected()));
+      row.setAttribute("aria-selected", String(place >= 0 && place === store.selected()));
       row.classList.toggle("ao-hovered", place === store.hover);
     }
     if (cursor >= 0) grid.setAttribute("aria-activedescendant", `${identity}-row-${store.trials.number[cursor]}`);

@@ -132,9 +132,10 @@ function explainedShare(trials, slot, objective) {
     sum += value;
     squares += value * value;
   }
+  if (groups.size < 2) return 0;
   const total = squares - (sum * sum) / count;
   const free = count - groups.size;
-  if (groups.size < 2 || free < 1 || !(total > 1e-12 * squares)) return groups.size < 2 ? 0 : NaN;
+  if (free < 1 || !(total > 1e-12 * squares)) return NaN;
   let within = squares;
   for (const [size, part] of groups.values()) within -= (part * part) / size;
   return Math.min(Math.max(1 - (Math.max(within, 0) / free) / (total / (count - 1)), 0), 1);
@@ -145,7 +146,8 @@ function explainedShare(trials, slot, objective) {
 function hypervolumeSteps(store, x, y) {
   if (!x.direction || !y.direction) return [];
   const { trials, found } = store;
-  const places = measuredPlaces(store, [x, y]).filter((place) => found.pass[place])
+  const known = (place) => [x, y].every((o) => !o.unit || trials.value(o.name, place) > 0);
+  const places = measuredPlaces(store, [x, y]).filter((place) => found.pass[place] && known(place))
     .sort((a, b) => trials.number[a] - trials.number[b]);
   const scaled = [x, y].map((objective) => scaledCosts(trials, objective, places));
   const steps = [];
@@ -170,7 +172,7 @@ function hypervolumeSteps(store, x, y) {
 function scaledCosts(trials, objective, places) {
   const costs = places.map((place) => {
     const value = trials.value(objective.name, place);
-    const seen = objective.unit && value > 0 ? Math.log(value) : value;
+    const seen = objective.unit ? Math.log(value) : value;
     return objective.direction === "minimize" ? seen : -seen;
   });
   const [low, high] = endsOf(costs);
