@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from autoopt.handle.advice import bounded_front, speed_axis
 from autoopt.handle.request import checked_bounds, checked_drop, is_positive
 from autoopt.handle.status import Status, status_of
 from autoopt.handle.strategy import Strategy
-from autoopt.handle.surroundings import in_notebook
+from autoopt.handle.surroundings import in_notebook, is_controller
 from autoopt.history import History
 from autoopt.log import Log
 from autoopt.settings import Settings
@@ -240,6 +240,39 @@ class Search:
         self._log.append("choice", {"number": number})
         return strategy
 
+    @property
+    def selected(self) -> int | None:
+        """Number of the strategy that is looked at in the panel; may be set."""
+        return self.panel().selected
+
+    @selected.setter
+    def selected(self, number: int | None) -> None:
+        self.panel().selected = number
+
+    @property
+    def filter(self) -> dict[str, Any]:
+        """What a strategy must be like to be shown in the panel; may be set, also in part.
+
+        ``{"bounds": {"latency": [None, 8]}, "choices": {"runtime": ["openvino"]}, "front": True,
+        "text": ""}``, see `autoopt.panel.filter`.
+        """
+        return self.panel().filter
+
+    @filter.setter
+    def filter(self, wanted: Mapping[str, Any]) -> None:
+        self.panel().filter = dict(wanted)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The strategies that pass the panel's filter."""
+        from autoopt.handle.tables import passing_table
+
+        return passing_table(self._known(), self.filter)
+
+    def observe(self, handler: Callable[[Any], object], names: str | Sequence[str]) -> None:
+        """Call ``handler(change)`` when `selected` or `filter` of the panel changes."""
+        self.panel().observe(handler, names)
+
     def panel(self) -> Panel:
         """Return the live panel; every call gives a view of the same one."""
         from autoopt.handle.live import follow_in_panel
@@ -247,6 +280,29 @@ class Search:
         if self._panel is None:
             self._panel = follow_in_panel(self)
         return self._panel
+
+    # --- static figures ------------------------------------------------------------------------
+    # Each takes `library`, "matplotlib" or "plotly": the first that is installed when absent.
+
+    def plot_front(
+        self, *, x: str | None = None, y: str | None = None, library: str | None = None
+    ) -> Any:
+        """Return a figure of two objectives with the front between them."""
+        return self._plot("front", library, x=x, y=y)
+
+    def plot_parallel(self, *, library: str | None = None) -> Any:
+        """Return a figure of all choices and objectives as parallel coordinates."""
+        return self._plot("parallel", library)
+
+    def plot_history(
+        self, *, x: str | None = None, y: str | None = None, library: str | None = None
+    ) -> Any:
+        """Return a figure of how the hypervolume of two objectives grew."""
+        return self._plot("history", library, x=x, y=y)
+
+    def plot_importance(self, *, library: str | None = None) -> Any:
+        """Return a figure of which choices explain the differences in each objective."""
+        return self._plot("importance", library)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -258,7 +314,7 @@ class Search:
             run = history.runs[-1] if history.runs else None
             if run is None or "finished" in run:
                 return False
-            return _is_controller(int(run["pid"]))
+            return is_controller(int(run["pid"]))
         return self._launched.alive
 
     def _begin(self, block: bool | None) -> Search:
@@ -278,6 +334,14 @@ class Search:
             if self._history.add(self._log.read(self._history.last_id)):
                 self._frozen = self._history.snapshot()
             return self._frozen
+
+    def _plot(self, kind: str, library: str | None, **options: Any) -> Any:
+        from autoopt.handle.rows import axis_rows, record_rows
+        from autoopt.panel.plots import plot
+
+        history = self._known()
+        rows, objectives = record_rows(history), axis_rows(history)
+        return plot(kind, rows, objectives, library=library, **options)
 
     def _command(self, command: str, **values: Any) -> None:
         self._log.append("command", {"command": command, **values})
@@ -307,13 +371,3 @@ class Search:
 
         history = self._known()
         return front_html(record_rows(history), axis_rows(history), status_message(self.status))
-
-
-def _is_controller(pid: int) -> bool:
-    """Say whether a process number is still that of a controller, and not of a successor."""
-    import psutil
-
-    try:
-        return "autoopt.controller" in psutil.Process(pid).cmdline()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from autoopt.front import Front
+from autoopt.handle.rows import record_rows
+from autoopt.history import History
 from autoopt.measurement import Axis
+from autoopt.panel.filter import parse_filter, passes
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, Record
 
@@ -32,6 +36,17 @@ def records_table(records: Sequence[Record], axes: Sequence[Axis], *, full: bool
     columns = list(_row(empty, axes, full=full))
     rows = [_row(record, axes, full=full) for record in records]
     return pd.DataFrame(rows, columns=columns).set_index("number")
+
+
+def passing_table(history: History, wanted: object) -> pd.DataFrame:
+    """Return the records that pass a filter of the panel, as `records_table` without details."""
+    kept = parse_filter(wanted)
+    numbers = {row["number"] for row in record_rows(history) if passes(row, kept)}
+    records = tuple(record for record in history.records if record.number in numbers)
+    axes = history.front.axes
+    if kept["front"]:
+        records = Front(records, axes).members
+    return records_table(records, axes, full=False)
 
 
 def _row(record: Record, axes: Sequence[Axis], *, full: bool) -> dict[str, Any]:

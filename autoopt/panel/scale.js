@@ -7,28 +7,43 @@ const LEAST_LOG = 1e-100;
 const LEAST_SPAN = 1e-290;
 const LOG_MANTISSAS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7]];
 
-function fitAxis(core, others, mayBeLog) {
+// `mode` is "auto", "linear" or "log"; "auto" decides by the span of the values.
+function fitAxis(core, others, { mayBeLog, mode = "auto" }) {
   const values = [...core, ...others];
   if (!values.length) return makeAxis(0, 1, false, [0, 0.25, 0.5, 0.75, 1]);
-  let low = Math.min(...values);
-  let high = Math.max(...values);
+  let [low, high] = endsOf(values);
   if (high - low <= Math.max(1e-9 * Math.max(Math.abs(low), Math.abs(high)), LEAST_SPAN)) {
     const share = Math.abs(high) * 0.02;
     const pad = share > LEAST_SPAN ? share : 0.5;
     return makeAxis(low - pad, high + pad, false, linearTicks(low - pad, high + pad));
   }
-  if (mayBeLog && low > LEAST_LOG && high / low > LOG_SPAN) {
+  const spans = mayBeLog && high / low > LOG_SPAN;
+  if (low > LEAST_LOG && (mode === "log" || (mode === "auto" && spans))) {
     const pad = (high / low) ** PADDING;
-    return makeAxis(low / pad, high * pad, true, logTicks(low / pad, high * pad));
+    return axisBetween(low / pad, high * pad, true);
   }
   // What lies far from the core would squeeze it: such points are drawn at the edge instead.
-  const reach = core.length ? Math.max(...core) - Math.min(...core) : 0;
+  const [least, most] = core.length ? endsOf(core) : [0, 0];
+  const reach = most - least;
   if (reach > LEAST_SPAN) {
-    low = Math.max(low, Math.min(...core) - reach);
-    high = Math.min(high, Math.max(...core) + reach);
+    low = Math.max(low, least - reach);
+    high = Math.min(high, most + reach);
   }
   const pad = (high - low) * PADDING;
-  return makeAxis(low - pad, high + pad, false, linearTicks(low - pad, high + pad));
+  return axisBetween(low - pad, high + pad, false);
+}
+
+function endsOf(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+function axisBetween(low, high, log) {
+  return makeAxis(low, high, log, log ? logTicks(low, high) : linearTicks(low, high));
 }
 
 function makeAxis(low, high, log, ticks) {
@@ -39,7 +54,8 @@ function makeAxis(low, high, log, ticks) {
       : (value - low) / (high - low);
     return Math.min(Math.max(share, 0), 1);
   };
-  return { low, high, log, ticks, position, labels: tickLabels(low, high, log, ticks) };
+  const value = (share) => (log ? low * (high / low) ** share : low + (high - low) * share);
+  return { low, high, log, ticks, position, value, labels: tickLabels(low, high, log, ticks) };
 }
 
 function linearTicks(low, high) {
