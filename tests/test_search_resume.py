@@ -132,6 +132,10 @@ def test_a_running_search_is_attached_to_with_its_own_model_alone(tmp_path) -> N
         autoopt.resume(folder, other, digits())
     again = autoopt.resume(folder, trained_mlp(), digits(), budget="5 trials", block=False)
     until(lambda: again.status.trials_total == 205, "the extension")
+    beside = start(tmp_path / "beside", budget="1 trial", block=False)
+    assert any(f"still runs, in {folder}" in note for note in beside.settings.notes)
+    beside.stop()
+    beside.wait(120)
     running.stop()
     running.wait(120)
     with pytest.raises(ValueError, match="only a running search"):

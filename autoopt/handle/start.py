@@ -34,6 +34,7 @@ from autoopt.handle.request import (
     taken,
     with_own,
 )
+from autoopt.handle.surroundings import running_searches
 from autoopt.log import Log
 from autoopt.settings import Budget, Limits, Settings
 from search_spaces import SearchSpace, preset
@@ -188,7 +189,7 @@ def search(
         cache=str(cache_folder(cache)),
         storage=storage,
         limits=limits or Limits(),
-        notes=task.notes,
+        notes=(*task.notes, *_beside()),
         task_options={key: value for key, value in options.items() if is_plain(value)},
         own_techniques=tuple(sorted(own)),
     )
@@ -306,6 +307,15 @@ def _start(
             raise SearchError(message) from error
         raise
     return Search(folder, controller)._begin(block)
+
+
+def _beside() -> tuple[str, ...]:
+    """Say which other searches of this process still run: timings have to wait for each other."""
+    return tuple(
+        f"machine: another search of this process still runs, in {folder}; both take longer, so "
+        "stop the one that you need no more"
+        for folder in running_searches()
+    )
 
 
 def _create(folder: Path, settings: Settings) -> str:
