@@ -106,7 +106,7 @@ def test_weights_in_files_that_no_checksum_covers_are_refused(folder, place):
         tensor.ClearField("raw_data")
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     change(folder, files={"model.onnx": checksum(folder / "model.onnx")})
-    with pytest.raises(ArtifactError, match="must hold its weights itself"):
+    with pytest.raises(ArtifactError, match="must hold their weights themselves"):
         load(folder)
 
 

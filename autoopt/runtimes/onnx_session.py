@@ -143,8 +143,8 @@ def _replica(model: Path, manifest: Manifest, parallel: Parallel) -> Any:
             )
         except _refusals() as error:
             raise ArtifactError(
-                f"ONNX Runtime cannot open {manifest.model!r}, which must hold its weights itself "
-                f"and be whole ({error}); export again."
+                f"ONNX Runtime cannot open {manifest.model!r}; it takes whole models of operators "
+                f"that it has kernels for, which must hold their weights themselves ({error})."
             ) from error
     return partial(_answer, session, [item.name for item in session.get_inputs()])
 
