@@ -49,10 +49,12 @@ QUANTIZATION: Options = {
         "keep": Choice(["first_last_int8", "first_last"], usual="first_last_int8"),
     },
     # Few bits for most layers and more for some: the most sensitive, or one end of the network.
+    # At 2 bits an uneven grid keeps what an even one, of three numbers, loses.
     "mixed": {
         "bits": Choice([4, 2], usual=4),
         "raised": Choice([8, 32], usual=8),
         "share": Choice([0.125, 0.25, 0.5], usual=0.25),
         "order": Choice(["sensitivity", "front", "back"], usual="sensitivity"),
+        "scheme": Choice(["affine", "symmetric"], usual="affine"),
     },
 }

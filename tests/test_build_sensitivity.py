@@ -24,7 +24,7 @@ from autoopt.task import make_task
 from tests.runtime_builds import tiny_task
 
 FOUR = Quantization("weight_only", 4)
-MIXED = {"bits": 4, "raised": 32, "share": 0.34, "order": "sensitivity"}
+MIXED = {"bits": 4, "raised": 32, "share": 0.34, "order": "sensitivity", "scheme": "symmetric"}
 
 
 def test_the_divergence_is_that_of_the_definition() -> None:
@@ -86,7 +86,8 @@ def test_a_profile_is_made_once_and_decides_which_layers_stay(
     recipe = original().replaced(quantization=("mixed", MIXED), runtime=("onnxruntime", {}))
     key = made.build_artifact(recipe).key
     realised = read_manifest(made.artifact_folder(key)).realised["layers"]
-    losses = sensitivity(task.model, task, FOUR)
+    profiled = Quantization("weight_only", 4, "per_group", group=32)
+    losses = sensitivity(task.model, task, profiled)
     kept = {name for name, bits in realised.items() if bits == 32}
     assert kept == set(sorted(losses, key=losses.__getitem__)[-2:])
     monkeypatch.delattr(bench_module, "sensitivity")

@@ -103,6 +103,25 @@ def test_predict_py_answers_like_the_network(runtime, parallel, tmp_path):
     assert_same(np.load(tmp_path / "y.npy"), expected("cnn", 7))
 
 
+@pytest.mark.parametrize(
+    ("runtime", "precision"),
+    [
+        ("onnxruntime", "weights2"), ("onnxruntime", "dynamic"), ("openvino", "codebook_odd"),
+        ("eager", "binary"),
+    ],
+)  # fmt: skip
+def test_predict_py_unpacks_stored_weights_like_loading_does(runtime, precision, tmp_path):
+    folder = export_strategy(built("cnn", runtime, precision), "", {}, tmp_path / "export")
+    np.save(tmp_path / "x.npy", samples("cnn", 7))
+    run_script(sys.executable, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    with load(folder) as predict:
+        answers = np.asarray(predict(samples("cnn", 7)), dtype=np.float32)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), answers, atol=1e-5)
+    assert distance(answers, expected("cnn", 7)) < TOLERANCE[precision]
+    lines = (folder / "predict.py").read_text().splitlines()
+    assert max(map(len, lines)) <= 100
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_predict_py_has_ten_lines_where_a_request_is_answered_whole(runtime, tmp_path):
     folder = export_strategy(

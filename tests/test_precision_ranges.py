@@ -80,6 +80,16 @@ def test_entropy_gives_up_outliers_and_keeps_what_has_none():
     assert CALIBRATIONS["entropy"](histogram(even))[1] > 0.9
 
 
+def test_the_zeros_behind_a_relu_do_not_make_entropy_clip_what_is_left():
+    values = np.random.default_rng(0).laplace(size=50_000)
+    sparse = np.where(np.random.default_rng(1).random(50_000) < 0.7, 0, np.maximum(values, 0))
+    dense = np.maximum(values, 0)
+    for found in (sparse, dense):
+        _, high = CALIBRATIONS["entropy"](histogram(found))
+        assert high > 0.5 * found.max()
+        assert (found > high).mean() < 0.001
+
+
 def test_values_that_are_all_the_same_have_a_range():
     low, high = activation_range(histogram(np.zeros(5)), "mse", symmetric=False)
     assert low < high

@@ -29,7 +29,8 @@ BATCH = 64
 
 def profile_kind(request: Quantization) -> list[Any]:
     """Return what of a request a profile depends on: the rest leaves the order as it is."""
-    return [request.name == "static", request.bits, request.scheme, request.group]
+    static = request.name == "static"
+    return [static, request.bits, request.scheme, request.granularity, request.group]
 
 
 def sensitivity(network: nn.Module, task: Task, request: Quantization) -> dict[str, float]:
@@ -47,12 +48,9 @@ def sensitivity(network: nn.Module, task: Task, request: Quantization) -> dict[s
     network = copy.deepcopy(network).eval()
     batches = list(_batches(task))
     expected = _outputs(network, task, batches)
-    grid = Grid(
-        request.bits,
-        "affine" if request.scheme == "affine" else "symmetric",
-        "per_group" if request.group else "per_channel",
-        request.group,
-    )
+    granularity: Any = request.granularity
+    scheme: Any = request.scheme
+    grid = Grid(request.bits, scheme, granularity, request.group)
     losses: dict[str, float] = {}
     for name, layer in quantizable(network).items():
         with _rounded(layer, grid, outputs=request.name == "static"):

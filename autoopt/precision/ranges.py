@@ -100,6 +100,7 @@ def entropy(histogram: Histogram, bits: int = 8, *, share: float = 100.0) -> Ran
     The Kullback–Leibler divergence of the distribution in 2^b levels from the clipped one
     (Migacz, 8-bit inference with TensorRT, GTC 2017), over ranges that shrink towards zero.
     """
+    histogram = _without_zeros(histogram)
     best, lowest = (histogram.low, histogram.high), np.inf
     for part in SHARES:
         candidate = (float(histogram.low * part), float(histogram.high * part))
@@ -159,11 +160,26 @@ def _squared_error(histogram: Histogram, bounds: Range, bits: int) -> float:
     return float((histogram.counts * (rounded - values) ** 2).sum())
 
 
+def _without_zeros(histogram: Histogram) -> Histogram:
+    """Return a histogram whose bin of zero holds no more values than those beside it.
+
+    Zero is a level of every grid. The many zeros behind a ReLU lose nothing, and in the bins of a
+    level they would hide what the others lose.
+    """
+    if not histogram.low <= 0 <= histogram.high or len(histogram.counts) < 3:
+        return histogram
+    place = int(np.abs(histogram.centres).argmin())
+    beside = [i for i in (place - 1, place + 1) if 0 <= i < len(histogram.counts)]
+    counts = histogram.counts.copy()
+    counts[place] = min(counts[place], max(counts[i] for i in beside))
+    return Histogram(histogram.low, histogram.high, counts)
+
+
 def _divergence(histogram: Histogram, bounds: Range, bits: int) -> float:
     """Return KL(clipped ‖ quantized) over the bins inside of the bounds."""
     low, high = bounds
     inside = np.flatnonzero((histogram.centres >= low) & (histogram.centres <= high))
-    if len(inside) < 2:
+    if len(inside) < 2 or not histogram.counts.any():
         return float("inf")
     first, last = inside[0], inside[-1] + 1
     held = histogram.counts[first:last]

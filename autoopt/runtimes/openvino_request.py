@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
+from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
 from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
@@ -190,15 +191,20 @@ def _realised(request: Quantization, model: Any, bits: dict[str, int]) -> dict[s
 
 
 def _refuse_dynamic(request: Quantization, task: Task) -> str | None:
-    """Say that there is no matrix product whose activations could be quantized, or None."""
-    from torch import nn
-
-    linear = any(isinstance(module, nn.Linear) for module in task.model.modules())
-    if request.name != "dynamic" or linear:
+    """Say that most weights lie where activations are not quantized as they come, or None."""
+    if request.name != "dynamic":
+        return None
+    sizes = {
+        name: (layer.weight.numel(), layer.weight.ndim == 2)
+        for name, layer in quantizable(task.model).items()
+    }
+    whole = sum(count for count, _ in sizes.values())
+    matrices = sum(count for count, matrix in sizes.values() if matrix)
+    if 2 * matrices >= whole:
         return None
     return (
-        "OpenVINO quantizes activations as they come for matrix products only, and the model has "
-        "no linear layer; use onnxruntime."
+        "OpenVINO quantizes activations as they come for matrix products only, but "
+        f"{whole - matrices} of {whole} weights lie in convolutions; use onnxruntime."
     )
 
 

@@ -121,6 +121,8 @@ class MixedPrecision:
     order
         Which: those that a profile of the network finds most sensitive, those at its front, or
         those at its back.
+    scheme
+        A grid evenly about zero, or one from the least to the largest weight.
     group
         Weights of an output channel that share a scale; 0: all of them.
     """
@@ -129,13 +131,15 @@ class MixedPrecision:
     raised: Literal[8, 4, 32] = 8
     share: float = 0.25
     order: Literal["sensitivity", "front", "back"] = "sensitivity"
-    group: int = 0
+    scheme: Literal["symmetric", "affine"] = "affine"
+    group: int = 32
 
     def __post_init__(self) -> None:
         """Hold the choices."""
         _check("bits", self.bits, (4, 2))
         _check("raised", self.raised, (8, 4, FLOAT))
         _check("order", self.order, ("sensitivity", "front", "back"))
+        _check("scheme", self.scheme, ("symmetric", "affine"))
         _check_share("share", self.share)
         _check_group(self.group)
         if self.raised <= self.bits:
@@ -150,6 +154,7 @@ class MixedPrecision:
             "weight_only",
             self.bits,
             "per_group" if self.group else "per_channel",
+            scheme=self.scheme,
             group=self.group,
             share=self.share,
             raised=self.raised,
