@@ -12,6 +12,7 @@ Benchmark = Callable[[], Mapping[str, float]]
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
         "overhead": "tests.benchmarks.overhead:run",
+        "techniques": "tests.benchmarks.techniques:run",
     }
 )
 
