@@ -204,5 +204,5 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
             ]
             return " ".join([name, *extras])
     values = " ".join(f"{value:g}" if isinstance(value, float) else str(value)
-                      for value in settings.values())  # fmt: skip
+                      for value in settings.values() if value != "")  # fmt: skip
     return f"{name} {values}".strip()
