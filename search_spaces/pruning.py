@@ -55,6 +55,13 @@ PRUNING: Options = {
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
     },
+    # Hidden units of an LSTM or a GRU, with all their gates.
+    "recurrent": {
+        "ratio": Choice([0.25, 0.5, 0.75], usual=0.5),
+        "importance": _IMPORTANCE,
+        "schedule": _SCHEDULE,
+        "epochs": _EPOCHS,
+    },
     # Whole blocks by what the loss says without them; half the depth is about what training mends.
     "blocks": {
         "ratio": Choice([0.25, 0.5], usual=0.25),

@@ -17,11 +17,17 @@ from autoopt.techniques._channel_units import ChannelUnits
 from autoopt.techniques._contributions import calibration_loss, contributions
 from autoopt.techniques._feed_forward_units import FeedForwardUnits
 from autoopt.techniques._head_units import HeadUnits
+from autoopt.techniques._recurrent_units import RecurrentUnits
 from autoopt.techniques._unit_scores import removal, unit_scores
 from autoopt.techniques.block_pruning import BlockPruning
 from autoopt.techniques.regrow import Regrow
 from autoopt.techniques.stages import StagePruning
-from autoopt.techniques.structured import ChannelPruning, FeedForwardPruning, HeadPruning
+from autoopt.techniques.structured import (
+    ChannelPruning,
+    FeedForwardPruning,
+    HeadPruning,
+    RecurrentPruning,
+)
 from tests.hf_models import HF_NETS, hf_task
 from tests.technique_models import HERE, task_of
 
@@ -163,6 +169,29 @@ def test_what_has_no_units_of_a_kind_is_refused_in_words():
     reason = str(HeadPruning().refuse(task_of("encoder"), HERE))
     assert "'encoder.layers.0.self_attn' (MultiheadAttention) cannot be cut" in reason
     assert "'lstm' (LSTM) cannot be cut" in str(ChannelPruning().refuse(task_of("lstm"), HERE))
+
+
+class TwoRecurrent(nn.Module):
+    def __init__(self, kind: Any, **options: Any) -> None:
+        super().__init__()
+        self.first = kind(8, 16, batch_first=True, **options)
+        ways = 2 if options.get("bidirectional") else 1
+        self.second = kind(16 * ways, 24, batch_first=True)
+        self.head = nn.Linear(24, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.second(self.first(x[:, 0])[0])[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
+def test_hidden_units_of_recurrent_layers_are_cut_right(kind, options):
+    task, model = task_of("lstm"), TwoRecurrent(kind, **options).eval()
+    units = RecurrentUnits(model, task)
+    assert [group.name for group in units.groups] == ["first", "second"]
+    network: Any = RecurrentPruning(0.5, "taylor", "uniform").apply(model, task)
+    assert (network.first.hidden_size, network.second.hidden_size) == (8, 16)
+    assert weights(network) < 0.6 * weights(model)
 
 
 def test_feed_forward_channels_of_a_fused_encoder_layer_are_cut():

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 REMEMBERED = 3
 """Networks kept in memory: completions of one network come in a row."""
 
-MAKERS = ("techniques", "plan", "replay", "factors", "regrowth")
+MAKERS = ("techniques", "plan", "replay", "cuts", "factors", "regrowth")
 """Our own code that decides about what a network becomes."""
 
 BUILDERS = ("torch", "nncf", "openvino", "onnx", "onnxruntime", "torch-pruning")

@@ -37,8 +37,8 @@ NO_HEADS = (
 )
 
 PACKED_HEADS = (
-    "the heads of {!r} (MultiheadAttention) cannot be cut: it insists on heads that are together as "
-    "wide as its input; its feed-forward channels can be"
+    "the heads of {!r} (MultiheadAttention) cannot be cut: it insists on heads that are together "
+    "as wide as its input; its feed-forward channels can be"
 )
 
 Indices = tuple[tuple[int, ...], ...]
