@@ -377,6 +377,25 @@ def test_a_custom_autograd_function_is_cut_right_or_refused(pruning):
     assert weights(network) < weights(model)
 
 
+class Complex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = nn.Linear(64, 32, dtype=torch.complex64)
+        self.up = nn.Linear(32, 16)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(torch.relu(self.up(self.turn(x.flatten(1).to(torch.complex64)).abs())))
+
+
+@pytest.mark.parametrize("pruning", [ChannelPruning(importance="taylor"), FeedForwardPruning()])
+def test_complex_weights_are_left_alone_and_real_ones_beside_them_cut(pruning):
+    model = Complex()
+    network, edits = pruning.rewrite(model, task_of("plain"))
+    assert {edit.module for edit in edits} == {"up", "head"}
+    assert torch.equal(network.get_parameter("turn.weight"), model.turn.weight)
+
+
 @pytest.mark.parametrize("kind", ["plain", "attention"])
 def test_integer_weights_are_left_alone(kind):
     task = task_of(kind)
