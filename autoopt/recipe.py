@@ -232,7 +232,7 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
             ]  # fmt: skip
             return " ".join(["static int8", *extras])
     values = " ".join(f"{value:g}" if isinstance(value, float) else str(value)
-                      for value in settings.values())  # fmt: skip
+                      for value in settings.values() if value != "")  # fmt: skip
     return f"{name} {values}".strip()
 
 

@@ -14,6 +14,8 @@ _ALLOCATION = Choice(["global", "uniform", "sensitivity"], usual="global")
 # A cubic rise with an epoch of training after each step pays above half; it costs its epochs.
 _SCHEDULE = Choice(["one_shot", "iterative"], usual="one_shot")
 _EPOCHS = Choice([4, 8], usual=4)
+# Shares of layers or stages fixed by hand, such as "stages.0=0, stages.2=0.75": extend it.
+_LAYERS = Choice([""])
 
 PRUNING: Options = {
     "none": {},
@@ -26,6 +28,7 @@ PRUNING: Options = {
         "ratio": Choice([0.25, 0.375, 0.5, 0.625, 0.75], usual=0.5),
         "importance": _IMPORTANCE,
         "allocation": _ALLOCATION,
+        "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
     },
@@ -39,6 +42,7 @@ PRUNING: Options = {
         "ratio": Choice([0.25, 0.5], usual=0.25),
         "importance": _IMPORTANCE,
         "allocation": _ALLOCATION,
+        "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
     },
@@ -47,6 +51,14 @@ PRUNING: Options = {
         "ratio": Choice([0.25, 0.5, 0.75], usual=0.5),
         "importance": _IMPORTANCE,
         "allocation": _ALLOCATION,
+        "layers": _LAYERS,
+        "schedule": _SCHEDULE,
+        "epochs": _EPOCHS,
+    },
+    # Hidden units of an LSTM or a GRU, with all their gates.
+    "recurrent": {
+        "ratio": Choice([0.25, 0.5, 0.75], usual=0.5),
+        "importance": _IMPORTANCE,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
     },
@@ -68,6 +80,7 @@ PRUNING: Options = {
         "sparsity": Choice([0.5, 0.75, 0.9], usual=0.75),
         "importance": Choice(["magnitude", "taylor", "stability", "random"], usual="magnitude"),
         "allocation": _ALLOCATION,
+        "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
     },

@@ -18,6 +18,7 @@ from autoopt.controller.baselines import original
 from autoopt.errors import DivergedError, RefusedError
 from autoopt.plan import Keep
 from autoopt.recipe import Recipe
+from autoopt.runtimes.artifact import read_manifest
 from autoopt.targets import load_target
 from autoopt.task import make_task
 from tests.runtime_builds import tiny_task
@@ -80,6 +81,22 @@ def test_rewritten_weights_are_found_as_they_were_made(tmp_path: Path, pick: Any
     made, found = maker.network(recipe).state_dict(), finder.network(recipe).state_dict()
     assert made.keys() == found.keys()
     assert all(torch.equal(value, found[name]) for name, value in made.items())
+
+
+def test_the_artefact_of_a_sparse_and_trained_network_is_compressed(tmp_path: Path) -> None:
+    recipe = Recipe.of(
+        {
+            "pruning": ("sparse", {"sparsity": 0.8}),
+            "recovery": ("finetune", {"epochs": 1}),
+            "runtime": ("onnxruntime", {}),
+        }
+    )
+    builder = bench(tmp_path)
+    builder.build_network(recipe)
+    manifest = read_manifest(builder.artifact_folder(builder.build_artifact(recipe).key))
+    assert manifest.realised["zeros"] == pytest.approx(0.8, abs=0.01)
+    assert manifest.realised["storage_only"]
+    assert manifest.model == "model.onnx.gz"
 
 
 def test_a_cached_network_is_a_plan_and_plain_weights(tmp_path: Path) -> None:

@@ -126,6 +126,25 @@ def tied() -> Any:
     return model
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"bidirectional": True}], ids=str)
+def test_a_recurrent_layer_keeps_hidden_units_with_their_gates(kind, options):
+    layer = kind(3, 4, batch_first=True, **options)
+    cut = kept([keep("out", 0, 2), keep("in", 1, 2)], layer)
+    assert (cut.hidden_size, cut.input_size) == (2, 2)
+    # Units whose columns are zero are as good as gone.
+    with torch.no_grad():
+        for name, weight in layer.named_parameters():
+            if name.startswith("weight_ih_l0"):
+                weight[:, 0] = 0
+            elif name.startswith("weight"):
+                weight[:, [i for i in range(weight.shape[1]) if i % 4 in (1, 3)]] = 0
+        x = torch.randn(2, 5, 3)
+        whole, part = layer(x)[0], cut(x[..., 1:])[0]
+    wide = [i for i in range(whole.shape[-1]) if i % 4 in (0, 2)]
+    torch.testing.assert_close(part, whole[..., wide])
+
+
 def test_shared_parameters_stay_shared_when_all_of_them_are_cut_alike():
     network: Any = replay(tied(), [Keep("embed", "out", (0, 2)), Keep("head", "in", (0, 2))])
     assert network["embed"].weight is network["head"].weight
@@ -146,8 +165,8 @@ def test_indices_that_do_not_fit_are_named(indices):
 def test_a_module_that_is_absent_or_of_a_strange_kind_is_named():
     with pytest.raises(ModelError, match=r"'body\.conv', which this model does not have"):
         replay(nn.Sequential(), [Drop("body.conv")])
-    with pytest.raises(ModelError, match=r"'0': LSTM cannot be cut; known: .*Linear"):
-        kept([keep("out", 0)], nn.LSTM(3, 3))
+    with pytest.raises(ModelError, match=r"'0': Softmax cannot be cut; known: .*Linear"):
+        kept([keep("out", 0)], nn.Softmax(dim=1))
     with pytest.raises(ModelError, match="drops the whole model"):
         replay(nn.Linear(1, 1), [Drop("")])
 

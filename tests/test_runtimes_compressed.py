@@ -109,8 +109,14 @@ def test_building_again_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "model.onnx.gz").read_bytes() == first
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        "onnxruntime",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("eager", "openvino")),
+    ],
+)
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_export_runs_by_its_own_script_and_by_load(runtime, replicas, tmp_path):
     source = stored(runtime, 0.8)
     folder = export_strategy(

@@ -17,13 +17,19 @@ from autoopt.techniques._channel_units import ChannelUnits
 from autoopt.techniques._contributions import calibration_loss, contributions
 from autoopt.techniques._feed_forward_units import FeedForwardUnits
 from autoopt.techniques._head_units import HeadUnits
+from autoopt.techniques._recurrent_units import RecurrentUnits
 from autoopt.techniques._unit_scores import removal, unit_scores
 from autoopt.techniques.block_pruning import BlockPruning
 from autoopt.techniques.regrow import Regrow
 from autoopt.techniques.stages import StagePruning
-from autoopt.techniques.structured import ChannelPruning, FeedForwardPruning, HeadPruning
+from autoopt.techniques.structured import (
+    ChannelPruning,
+    FeedForwardPruning,
+    HeadPruning,
+    RecurrentPruning,
+)
 from tests.hf_models import HF_NETS, hf_task
-from tests.technique_models import HERE, NETS, UNTRACEABLE, task_of
+from tests.technique_models import HERE, task_of
 
 # Norms over the channels of a group see other means when channels go: no equality there.
 WITHOUT_NORMS = ["residual", "plain", "concat", "shared"]
@@ -160,7 +166,32 @@ def test_what_has_no_units_of_a_kind_is_refused_in_words():
         task = task_of(kind)
         assert "no attention was found" in str(HeadPruning().refuse(task, HERE))
         assert "no hidden layer" in str(FeedForwardPruning().refuse(task, HERE))
+    reason = str(HeadPruning().refuse(task_of("encoder"), HERE))
+    assert "'encoder.layers.0.self_attn' (MultiheadAttention) cannot be cut" in reason
     assert "'lstm' (LSTM) cannot be cut" in str(ChannelPruning().refuse(task_of("lstm"), HERE))
+
+
+class TwoRecurrent(nn.Module):
+    def __init__(self, kind: Any, **options: Any) -> None:
+        super().__init__()
+        self.first = kind(8, 16, batch_first=True, **options)
+        ways = 2 if options.get("bidirectional") else 1
+        self.second = kind(16 * ways, 24, batch_first=True)
+        self.head = nn.Linear(24, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.second(self.first(x[:, 0])[0])[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
+def test_hidden_units_of_recurrent_layers_are_cut_right(kind, options):
+    task, model = task_of("lstm"), TwoRecurrent(kind, **options).eval()
+    units = RecurrentUnits(model, task)
+    assert [group.name for group in units.groups] == ["first", "second"]
+    network: Any = RecurrentPruning(0.5, "taylor", "uniform").apply(model, task)
+    assert (network.first.hidden_size, network.second.hidden_size) == (8, 16)
+    assert weights(network) < 0.6 * weights(model)
 
 
 def test_feed_forward_channels_of_a_fused_encoder_layer_are_cut():
@@ -214,8 +245,14 @@ def test_norms_are_sums_over_rows_and_columns(importance):
     torch.testing.assert_close(found, wanted / wanted.mean())
 
 
-@pytest.mark.parametrize("importance", ["l1", "l2", "taylor", "stability", "random"])
-@pytest.mark.parametrize("allocation", ["global", "uniform", "sensitivity"])
+@pytest.mark.parametrize(
+    ("importance", "allocation"),
+    [
+        *((importance, "global") for importance in ("l1", "l2", "taylor", "stability", "random")),
+        ("l2", "uniform"),
+        ("l2", "sensitivity"),
+    ],
+)
 def test_every_importance_and_allocation_removes_about_the_ratio(importance, allocation):
     task = task_of("residual")
     pruning = ChannelPruning(0.5, importance, allocation)
@@ -346,7 +383,26 @@ def test_a_custom_autograd_function_is_cut_right_or_refused(pruning):
     assert weights(network) < weights(model)
 
 
-@pytest.mark.parametrize("kind", [*NETS, *UNTRACEABLE])
+class Complex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = nn.Linear(64, 32, dtype=torch.complex64)
+        self.up = nn.Linear(32, 16)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(torch.relu(self.up(self.turn(x.flatten(1).to(torch.complex64)).abs())))
+
+
+@pytest.mark.parametrize("pruning", [ChannelPruning(importance="taylor"), FeedForwardPruning()])
+def test_complex_weights_are_left_alone_and_real_ones_beside_them_cut(pruning):
+    model = Complex()
+    network, edits = pruning.rewrite(model, task_of("plain"))
+    assert {edit.module for edit in edits} == {"up", "head"}
+    assert torch.equal(network.get_parameter("turn.weight"), model.turn.weight)
+
+
+@pytest.mark.parametrize("kind", ["plain", "attention"])
 def test_integer_weights_are_left_alone(kind):
     task = task_of(kind)
     model = copy.deepcopy(task.model)

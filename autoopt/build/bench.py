@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 REMEMBERED = 3
 """Networks kept in memory: completions of one network come in a row."""
 
-MAKERS = ("techniques", "plan", "replay", "factors", "regrowth", "precision")
+MAKERS = ("techniques", "plan", "replay", "cuts", "factors", "regrowth", "precision")
 """Our own code that decides about what a network becomes."""
 
 BUILDERS = ("torch", "nncf", "openvino", "onnx", "onnxruntime", "torch-pruning")

@@ -31,6 +31,7 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "stages": "stages:StagePruning",
                 "heads": "structured:HeadPruning",
                 "feed_forward": "structured:FeedForwardPruning",
+                "recurrent": "structured:RecurrentPruning",
                 "blocks": "block_pruning:BlockPruning",
                 "regrow": "regrow:Regrow",
                 "sparse": "sparse:SparsePruning",

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 SAMPLES = 256
-# Small batches, so that gradients of different samples do not cancel before they are counted.
-BATCH = 16
+# Small batches: what speaks for one class and against another cancels in large ones. On the
+# digits, 4 samples rank channels almost as well as single ones do, 16 hardly better than chance.
+BATCH = 4
 
 
 def contributions(

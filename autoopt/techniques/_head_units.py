@@ -36,6 +36,11 @@ NO_HEADS = (
     "their width as an attribute of their module"
 )
 
+PACKED_HEADS = (
+    "the heads of {!r} (MultiheadAttention) cannot be cut: it insists on heads that are together "
+    "as wide as its input; its feed-forward channels can be"
+)
+
 Indices = tuple[tuple[int, ...], ...]
 
 
@@ -93,7 +98,8 @@ class HeadUnits:
     def __init__(self, model: nn.Module, task: Task) -> None:
         self._found = {found.name: found for found in _attentions(model, task)}
         if not self._found:
-            raise RefusedError(NO_HEADS)
+            packed = [n for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)]
+            raise RefusedError(PACKED_HEADS.format(packed[0]) if packed else NO_HEADS)
 
     @property
     def groups(self) -> tuple[UnitGroup, ...]:

@@ -19,6 +19,7 @@ from autoopt.techniques._channel_units import ChannelUnits
 from autoopt.techniques._feed_forward_units import FeedForwardUnits
 from autoopt.techniques._head_units import HeadUnits
 from autoopt.techniques._own_training import SCHEDULES, check_epochs, train_on
+from autoopt.techniques._recurrent_units import RecurrentUnits
 from autoopt.techniques._rewriting import Rewriting
 from autoopt.techniques._unit_scores import IMPORTANCES, sensitivity, unit_scores
 
@@ -179,3 +180,12 @@ class FeedForwardPruning(StructuredPruning):
     def units(self, model: nn.Module, task: Task) -> FeedForwardUnits:
         """Return the hidden channels of a network."""
         return FeedForwardUnits(model, task)
+
+
+@dataclass(frozen=True)
+class RecurrentPruning(StructuredPruning):
+    """Cut hidden units of recurrent layers, with all their gates."""
+
+    def units(self, model: nn.Module, task: Task) -> RecurrentUnits:
+        """Return the hidden units of a network."""
+        return RecurrentUnits(model, task)

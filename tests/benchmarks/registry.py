@@ -33,6 +33,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "matrix-quick": "tests.benchmarks.matrix:run_quick",
         "overhead": "tests.benchmarks.overhead:run",
         "precision": "tests.benchmarks.precision:run",
+        "techniques": "tests.benchmarks.techniques:run",
     }
 )
 
