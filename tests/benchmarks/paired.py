@@ -66,7 +66,8 @@ def lower_bound(differences: Sequence[float]) -> float:
 
     count = len(differences)
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    return mean(differences) - quantile * stdev(differences) / count**0.5
+    half: float = quantile * stdev(differences) / count**0.5
+    return mean(differences) - half
 
 
 @torch.no_grad()
