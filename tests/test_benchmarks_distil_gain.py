@@ -4,11 +4,11 @@ import pytest
 
 from tests.benchmarks import paired
 from tests.benchmarks.distil_gain import SAMPLES, _scarce, _student, distil_gain
-from tests.benchmarks.paired import digits_task
+from tests.benchmarks.paired import perceptron_task
 
 
 def test_student_and_data_are_small() -> None:
-    task = digits_task(0)
+    task = perceptron_task(0)
     scarce = _scarce(task)
     assert len(scarce.train) == SAMPLES < len(task.train)
     assert len(scarce.teacher_outputs()) == SAMPLES

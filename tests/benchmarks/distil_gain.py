@@ -17,7 +17,7 @@ from autoopt.task import Task
 from autoopt.techniques.distill import Distill
 from autoopt.techniques.finetune import FineTune
 from autoopt.techniques.students import WidthStudent
-from tests.benchmarks.paired import compare
+from tests.benchmarks.paired import compare, perceptron_task
 
 WIDTH = 0.25
 SAMPLES = 100
@@ -27,7 +27,7 @@ RATE = 1e-2
 
 def distil_gain() -> Mapping[str, float]:
     """Return by how many points distillation is better, over networks of several seeds."""
-    return compare(_distilled, _finetuned).figures("distil_gain")
+    return compare(perceptron_task, _distilled, _finetuned).figures("distil_gain")
 
 
 def _distilled(model: nn.Module, task: Task) -> nn.Module:
