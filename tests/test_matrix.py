@@ -170,6 +170,34 @@ def test_a_recovery_that_changes_nothing_fails(tmp_path: Path, monkeypatch: pyte
     assert (outcome, "no weight and no statistic has changed" in reason) == ("failed", True)
 
 
+@pytest.mark.parametrize(
+    ("answers", "outcome", "reason"),
+    [
+        (["fine", "fine", "fine"], "ok", "openvino: fine"),
+        (["fine", AssertionError("too big"), "fine"], "ok", "openvino falls short: too big"),
+        ([AssertionError("big"), *[RefusedError("none")] * 2], "failed", "onnxruntime falls short"),
+        ([RefusedError("no kernel")] * 3, "refused", "eager: no kernel"),
+        (["fine", KeyError("planted"), "fine"], "failed", "KeyError: 'planted'"),
+    ],
+)
+def test_a_precision_must_be_realised_by_one_runtime_and_break_none(
+    answers: list[Any], outcome: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    left = iter(answers)
+
+    def answer(self: Contract, subject: Subject, runtime: str) -> str:
+        found = next(left)
+        if isinstance(found, Exception):
+            raise found
+        return str(found)
+
+    monkeypatch.setattr(Contract, "_check_artifact", answer)
+    judge = Contract(trained_task("mlp"), tmp_path)
+    found = judge.check(Subject("quantization", "static_int8", {}, "static_int8"))
+    assert found[0] == outcome
+    assert reason in found[1]
+
+
 def test_the_report_counts_and_prints_every_cell():
     found = [
         Cell("a", "x", "ok", "fine"),

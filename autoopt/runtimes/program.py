@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import sysconfig
+import traceback
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
     from torch.export import ExportedProgram
+
+
+_STANDARD = sysconfig.get_paths()["stdlib"]
 
 
 class Traceable(Protocol):
@@ -100,8 +105,8 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
                 program = torch.export.export(module, example)
             except reasons as error:
                 raise RefusedError(
-                    f"torch.export cannot trace this network ({_first_line(error)}); rewrite what "
-                    "depends on the values of tensors."
+                    f"torch.export cannot trace this network ({_first_line(error)})"
+                    f"{_broken_at(error)}; rewrite what depends on the values of tensors."
                 ) from error
         output = module(*example)
     names = task.input_names
@@ -153,6 +158,17 @@ def _axes(module: nn.Module, count: int, axis: dict[int, Any]) -> Any:
 
 def _port(name: str, tensor: torch.Tensor) -> Port:
     return Port(name, str(tensor.dtype).removeprefix("torch."), (None, *map(int, tensor.shape[1:])))
+
+
+def _broken_at(error: BaseException) -> str:
+    """Return the person's own line that ended the trace, or nothing if only libraries show."""
+    ours = str(Path(__file__).parents[1])
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
+        foreign = "site-packages" in file or "dist-packages" in file or file.startswith("<")
+        if not foreign and not file.startswith((ours, _STANDARD)):
+            return f" at {Path(file).name}:{frame.lineno}, `{frame.line}`"
+    return ""
 
 
 def _first_line(error: BaseException) -> str:
