@@ -24,7 +24,7 @@ function renderPanel(store, el) {
   const identity = `autoopt-${views}-${Math.random().toString(36).slice(2, 8)}`;
   const root = html("div", "autoopt-panel", null, { role: "region", "aria-label": `autoopt search ${views}` });
   const frame = html("div", "ao-frame");
-  const reader = colourReader(root);
+  const reader = colourReader(root, () => ask("all"));
   const voice = createVoice();
   const header = createHeader(store, voice);
   const needs = createNeeds(store);
@@ -48,22 +48,25 @@ function renderPanel(store, el) {
 
   const parts = [header, needs, toolbar, chart, card, coordinates, table, compare, why];
   let asked = 0;
-  let wanted = "mark";
+  const wanted = new Set(["all"]);
   const draw = () => {
     asked = 0;
-    for (const part of parts) (wanted === "all" ? part.draw : part.mark ?? (() => {}))();
-    wanted = "mark";
+    const isAll = wanted.has("all");
+    if (isAll) for (const part of parts) part.draw();
+    if (!isAll && wanted.has("status")) header.draw();
+    if (!isAll && wanted.has("mark")) for (const part of parts) part.mark?.();
+    wanted.clear();
   };
-  const unsubscribe = store.subscribe((what) => {
-    if (what === "all") wanted = "all";
+  const ask = (what) => {
+    wanted.add(what);
     asked = asked || requestAnimationFrame(draw);
-  });
-  wanted = "all";
+  };
+  const unsubscribe = store.subscribe(ask);
   draw();
   return () => {
     cancelAnimationFrame(asked);
     unsubscribe();
-    for (const part of [header, chart, coordinates, voice]) part.destroy();
+    for (const part of [header, chart, coordinates, voice, reader]) part.destroy();
   };
 }
 

@@ -74,7 +74,7 @@ class Panel(anywidget.AnyWidget):
     """
 
     # Strings and not paths: a file-based _esm keeps old instances of the widget alive.
-    _esm = assets.code()
+    _esm = assets.module()
     _css = assets.style()
 
     objectives: traitlets.List[Objective] = traitlets.List().tag(sync=True)

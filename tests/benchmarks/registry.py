@@ -12,6 +12,7 @@ Benchmark = Callable[[], Mapping[str, float]]
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
         "overhead": "tests.benchmarks.overhead:run",
+        "panel": "tests.benchmarks.panel:run",
     }
 )
 
