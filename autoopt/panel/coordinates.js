@@ -41,7 +41,7 @@ function numberAxis(trials, objective) {
 }
 
 function createCoordinates(store, reader) {
-  const root = html("section", "ao-coordinates", null, { "aria-label": "Parallel coordinates" });
+  const root = html("div", "ao-coordinates", null, { role: "group", "aria-label": "Parallel coordinates" });
   const note = html("span", "ao-aside");
   const scroll = html("div", "ao-lines-scroll");
   const box = html("div", "ao-lines");

@@ -1,6 +1,7 @@
 // The panel: one store a model, one view an element.
 
-let views = 0;
+// All views in the page, also those of other searches, which load this code once more.
+const VIEWS = Symbol.for("autoopt.views");
 
 function guardKeys(root) {
   // JupyterLab's command mode would take a "b" typed here for "insert a cell below".
@@ -20,9 +21,9 @@ function twinHider(name) {
 }
 
 function renderPanel(store, el) {
-  views += 1;
-  const identity = `autoopt-${views}-${Math.random().toString(36).slice(2, 8)}`;
-  const root = html("div", "autoopt-panel", null, { role: "region", "aria-label": `autoopt search ${views}` });
+  globalThis[VIEWS] = (globalThis[VIEWS] ?? 0) + 1;
+  const identity = `autoopt-${globalThis[VIEWS]}`;
+  const root = html("div", "autoopt-panel", null, { role: "region", "aria-label": `autoopt search, view ${globalThis[VIEWS]}` });
   const frame = html("div", "ao-frame");
   const reader = colourReader(root, () => ask("all"));
   const voice = createVoice();
@@ -35,7 +36,7 @@ function renderPanel(store, el) {
   const table = createTable(store, identity);
   const compare = createCompare(store);
   const why = createWhy(store);
-  const plot = html("section", "ao-plot", null, { "aria-label": "Pareto chart" });
+  const plot = html("div", "ao-plot", null, { role: "group", "aria-label": "Pareto chart" });
   plot.append(toolbar.node, toolbar.legend, chart.node);
   const below = html("div", "ao-below");
   below.append(coordinates.node, table.node);

@@ -5,7 +5,7 @@ const [FIRST, SECOND] = [64, 150]; // px of number and strategy, the latter at l
 const SPARE = 6; // rows drawn beyond the edges
 
 function createTable(store, identity) {
-  const root = html("section", "ao-table", null, { "aria-label": "Table" });
+  const root = html("div", "ao-table", null, { role: "group", "aria-label": "Table" });
   const search = html("input", "ao-input ao-search", null, { type: "search", placeholder: "search", "aria-label": "Search strategies", autocomplete: "off" });
   const only = html("label", "ao-check");
   const box = html("input", "", null, { type: "checkbox" });
