@@ -1,13 +1,18 @@
+import base64
+import re
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from comm import get_comm_manager
 
 from autoopt.errors import FolderError
+from autoopt.panel import assets
 from autoopt.panel.direct import DirectWay
 from autoopt.panel.messages import starting_status
 from autoopt.panel.widget import SECONDS_BETWEEN_SENDS, Panel
@@ -249,9 +254,21 @@ def test_code_and_style_are_strings_and_not_files(panel):
     assert isinstance(panel._esm, str)
     assert "export default" in panel._esm
     assert ".autoopt-panel" in panel._css
-    assert not {"innerHTML", "insertAdjacentHTML", "outerHTML"} & set(
-        panel._esm.replace(".", " ").split()
-    )
+    words = set(re.findall(r"\w+", assets.code()))
+    assert "textContent" in words
+    assert not {"innerHTML", "insertAdjacentHTML", "outerHTML", "eval"} & words
+
+
+def test_the_packed_module_holds_the_code():
+    (packed,) = re.findall(r'atob\("([^"]+)"\)', assets.module())
+    assert zlib.decompress(base64.b64decode(packed)).decode() == assets.code()
+    assert len(assets.module()) < 0.5 * len(assets.code())
+
+
+def test_every_file_of_code_and_style_is_used_once():
+    folder = Path(assets.__file__).parent
+    read = [*assets._CODE, *assets._STYLE]
+    assert sorted(read) == sorted(p.name for p in folder.iterdir() if p.suffix in (".js", ".css"))
 
 
 def test_nothing_is_sent_after_close(wire, panel):

@@ -1,8 +1,8 @@
 // The card of one strategy: figures as bars against the original, pins, Choose, recipe, export.
 
 function createCard(store) {
-  const card = html("section", "ao-card", null, { "aria-label": "Strategy" });
-  const content = html("div", "ao-card-body", null, { tabindex: "0", role: "region", "aria-label": "Strategy in detail" });
+  const card = html("div", "ao-card", null, { role: "group", "aria-label": "Strategy" });
+  const content = html("div", "ao-card-body", null, { tabindex: "0", role: "group", "aria-label": "Strategy in detail" });
   const foot = html("div", "ao-card-foot");
   const pins = ["A", "B"].map((letter, index) => button("ao-button ao-pin", `Pin ${letter}`, () => pin(index), { "aria-pressed": "false" }));
   const choose = button("ao-button ao-primary", "Choose", () => store.command("choose", { number: store.trials.number[shown] }));
@@ -144,7 +144,7 @@ function differenceOf(objective, value, reference) {
 function failureOf({ stage, kind, message, log }) {
   const nodes = [
     html("p", "ao-failure", `${kind.replaceAll("_", " ")} in ${stage || "an unknown stage"}`),
-    html("pre", "ao-message", message, { tabindex: "0", role: "region", "aria-label": "Message" }),
+    html("pre", "ao-message", message, { tabindex: "0", role: "group", "aria-label": "Message" }),
   ];
   if (log && log.trim() !== message.trim()) nodes.push(copyable("Log", log));
   return nodes;

@@ -110,8 +110,7 @@ function createChart(store, identity, reader) {
   function drawCursor() {
     if (!view) return;
     const at = (place) => view.at.get(place);
-    const promoted = [store.hover, store.selected()].filter((place) => at(place) && !scatter.has(place));
-    if (promoted.length) scatter.draw(view.points, colouring(store), bars, size);
+    scatter.promote([store.hover, store.selected()].map(at).filter(Boolean));
     const rings = [["ao-chosen", at(store.chosen()), 13.5], ["ao-selected", at(store.selected()), 10.5], ["ao-hover", at(store.hover), 10.5]];
     const pins = pinnedPlaces(store).map((place, index) => [at(place), "AB"[index]]).filter(([point]) => point);
     layers.ring.replaceChildren(

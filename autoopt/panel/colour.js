@@ -52,21 +52,35 @@ function byValue(store, objective) {
   };
 }
 
-// Canvas knows no classes: ask an element that bears them for its colour.
-function colourReader(root) {
+// Canvas knows no classes: ask an element that bears them for its colour. Asking makes the browser
+// settle all styles, so the answer is kept until the page's theme changes.
+function colourReader(root, onChange) {
   const probe = svg("path");
   const frame = svg("svg", "ao-probe", { "aria-hidden": "true" });
   frame.append(probe);
   root.append(frame);
   const known = new Map();
+  let later = 0;
+  const observer = new MutationObserver(() => {
+    // A theme first sets its attribute and then loads its style.
+    clearTimeout(later);
+    later = setTimeout(() => {
+      known.clear();
+      onChange();
+    }, 300);
+  });
+  observer.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-jp-theme-name"] });
   return {
-    forget: () => known.clear(),
     read(name) {
       if (!known.has(name)) {
         probe.setAttribute("class", name);
         known.set(name, getComputedStyle(probe).color);
       }
       return known.get(name);
+    },
+    destroy() {
+      clearTimeout(later);
+      observer.disconnect();
     },
   };
 }

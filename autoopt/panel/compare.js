@@ -1,8 +1,8 @@
 // Two pinned strategies side by side: their figures, and only the choices in which they differ.
 
 function createCompare(store) {
-  const root = html("section", "ao-compare", null, { "aria-label": "Compare" });
-  const body = html("div", "ao-compare-body", null, { tabindex: "0", role: "region", "aria-label": "Comparison" });
+  const root = html("div", "ao-compare", null, { role: "group", "aria-label": "Compare" });
+  const body = html("div", "ao-compare-body", null, { tabindex: "0", role: "group", "aria-label": "Comparison" });
   root.append(heading("Compare A and B", html("span", "ao-aside", "what differs")), body);
   let drawn = "";
 

@@ -1,7 +1,7 @@
 // Parallel coordinates: one line a trial over choices and objectives; brushing sets the filter.
 
 const LINES = { top: 30, bottom: 16, least: 92 };
-const MOST_LINES = 1200; // behind the front; more cannot be told apart
+const MOST_LINES = 400; // behind the front; more cannot be told apart
 
 // Choices with more than one level, then the objectives.
 function coordinateAxes(store) {
@@ -41,7 +41,7 @@ function numberAxis(trials, objective) {
 }
 
 function createCoordinates(store, reader) {
-  const root = html("section", "ao-coordinates", null, { "aria-label": "Parallel coordinates" });
+  const root = html("div", "ao-coordinates", null, { role: "group", "aria-label": "Parallel coordinates" });
   const note = html("span", "ao-aside");
   const scroll = html("div", "ao-lines-scroll");
   const box = html("div", "ao-lines");
@@ -106,11 +106,7 @@ function createCoordinates(store, reader) {
 
   function paint() {
     const ratio = window.devicePixelRatio || 1;
-    canvas.width = Math.round(size.width * ratio);
-    canvas.height = Math.round(size.height * ratio);
-    const context = canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    reader.forget();
+    const context = fitCanvas(canvas, size.width, size.height, ratio);
     const { trials, found } = store;
     const colours = colouring(store);
     const measured = [];

@@ -30,7 +30,7 @@ function createVoice() {
 }
 
 function createHeader(store, voice) {
-  const root = html("header", "ao-header");
+  const root = html("div", "ao-header", null, { role: "group", "aria-label": "State of the search" });
   const line = html("div", "ao-line");
   const state = html("span", "ao-state");
   const word = html("b");

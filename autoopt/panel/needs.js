@@ -1,7 +1,7 @@
 // The second line: what is needed of each objective, how many strategies keep it, and the advice.
 
 function createNeeds(store) {
-  const root = html("section", "ao-needs", null, { "aria-label": "Needs" });
+  const root = html("div", "ao-needs", null, { role: "group", "aria-label": "Needs" });
   const line = html("div", "ao-needs-line");
   const fields = html("div", "ao-needs-fields");
   const count = html("output", "ao-count");

@@ -1,6 +1,7 @@
 // The panel: one store a model, one view an element.
 
-let views = 0;
+// All views in the page, also those of other searches, which load this code once more.
+const VIEWS = Symbol.for("autoopt.views");
 
 function guardKeys(root) {
   // JupyterLab's command mode would take a "b" typed here for "insert a cell below".
@@ -20,11 +21,11 @@ function twinHider(name) {
 }
 
 function renderPanel(store, el) {
-  views += 1;
-  const identity = `autoopt-${views}-${Math.random().toString(36).slice(2, 8)}`;
-  const root = html("div", "autoopt-panel", null, { role: "region", "aria-label": `autoopt search ${views}` });
+  globalThis[VIEWS] = (globalThis[VIEWS] ?? 0) + 1;
+  const identity = `autoopt-${globalThis[VIEWS]}`;
+  const root = html("div", "autoopt-panel", null, { role: "region", "aria-label": `autoopt search, view ${globalThis[VIEWS]}` });
   const frame = html("div", "ao-frame");
-  const reader = colourReader(root);
+  const reader = colourReader(root, () => ask("all"));
   const voice = createVoice();
   const header = createHeader(store, voice);
   const needs = createNeeds(store);
@@ -35,7 +36,7 @@ function renderPanel(store, el) {
   const table = createTable(store, identity);
   const compare = createCompare(store);
   const why = createWhy(store);
-  const plot = html("section", "ao-plot", null, { "aria-label": "Pareto chart" });
+  const plot = html("div", "ao-plot", null, { role: "group", "aria-label": "Pareto chart" });
   plot.append(toolbar.node, toolbar.legend, chart.node);
   const below = html("div", "ao-below");
   below.append(coordinates.node, table.node);
@@ -48,22 +49,25 @@ function renderPanel(store, el) {
 
   const parts = [header, needs, toolbar, chart, card, coordinates, table, compare, why];
   let asked = 0;
-  let wanted = "mark";
+  const wanted = new Set(["all"]);
   const draw = () => {
     asked = 0;
-    for (const part of parts) (wanted === "all" ? part.draw : part.mark ?? (() => {}))();
-    wanted = "mark";
+    const isAll = wanted.has("all");
+    if (isAll) for (const part of parts) part.draw();
+    if (!isAll && wanted.has("status")) header.draw();
+    if (!isAll && wanted.has("mark")) for (const part of parts) part.mark?.();
+    wanted.clear();
   };
-  const unsubscribe = store.subscribe((what) => {
-    if (what === "all") wanted = "all";
+  const ask = (what) => {
+    wanted.add(what);
     asked = asked || requestAnimationFrame(draw);
-  });
-  wanted = "all";
+  };
+  const unsubscribe = store.subscribe(ask);
   draw();
   return () => {
     cancelAnimationFrame(asked);
     unsubscribe();
-    for (const part of [header, chart, coordinates, voice]) part.destroy();
+    for (const part of [header, chart, coordinates, voice, reader]) part.destroy();
   };
 }
 

@@ -43,7 +43,7 @@ function copyable(label, text) {
   }, { "aria-label": `Copy ${label}` });
   const line = html("div", "ao-label", label);
   line.append(said, copy);
-  part.append(line, html("pre", "", text.trim(), { tabindex: "0", role: "region", "aria-label": label }));
+  part.append(line, html("pre", "", text.trim(), { tabindex: "0", role: "group", "aria-label": label }));
   return part;
 }
 

@@ -98,12 +98,19 @@ function decimals(tick, step) {
   return Math.abs(rounded - tick) < step / 100 ? places : places + 1;
 }
 
+// Making a format costs more than a hundred uses of it.
+const FORMATS = new Map();
+
+function numberFormat(places) {
+  if (!FORMATS.has(places)) {
+    const digits = { minimumFractionDigits: places, maximumFractionDigits: places };
+    FORMATS.set(places, new Intl.NumberFormat("en-US", digits));
+  }
+  return FORMATS.get(places);
+}
+
 function fixed(value, places) {
-  const rounded = Number(value.toFixed(places)) + 0;
-  return rounded.toLocaleString("en-US", {
-    minimumFractionDigits: places,
-    maximumFractionDigits: places,
-  });
+  return numberFormat(places).format(Number(value.toFixed(places)) + 0);
 }
 
 function plainNumber(value) {

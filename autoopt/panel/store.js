@@ -105,7 +105,8 @@ function createStore(model) {
   function takeStatus(status) {
     store.status = status ?? {};
     store.statusAt = performance.now();
-    changed();
+    // Only the header tells of it, and it comes several times a second.
+    notify("status");
   }
 
   function takeAnswer({ to, ok, text }) {

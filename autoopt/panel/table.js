@@ -5,7 +5,7 @@ const [FIRST, SECOND] = [64, 150]; // px of number and strategy, the latter at l
 const SPARE = 6; // rows drawn beyond the edges
 
 function createTable(store, identity) {
-  const root = html("section", "ao-table", null, { "aria-label": "Table" });
+  const root = html("div", "ao-table", null, { role: "group", "aria-label": "Table" });
   const search = html("input", "ao-input ao-search", null, { type: "search", placeholder: "search", "aria-label": "Search strategies", autocomplete: "off" });
   const only = html("label", "ao-check");
   const box = html("input", "", null, { type: "checkbox" });
@@ -114,13 +114,15 @@ function createTable(store, identity) {
     order = [];
     for (let place = 0; place < store.trials.size; place += 1) if (store.found.visible[place]) order.push(place);
     const sign = falling ? -1 : 1;
+    const keys = store.trials.number.map((_, place) => (store.found.visible[place] ? column.value(place) : null));
     const known = (value) => typeof value === "string" || Number.isFinite(value);
     order.sort((a, b) => {
-      const [first, second] = [column.value(a), column.value(b)];
+      const [first, second] = [keys[a], keys[b]];
+      if (first < second) return -sign;
+      if (first > second) return sign;
       // What is unknown goes to the end either way.
-      if (known(first) !== known(second)) return known(first) ? -1 : 1;
-      if (first === second || !known(first)) return store.trials.number[a] - store.trials.number[b];
-      return sign * (first < second ? -1 : 1);
+      if (first !== second && known(first) !== known(second)) return known(first) ? -1 : 1;
+      return store.trials.number[a] - store.trials.number[b];
     });
   }
 
@@ -129,7 +131,8 @@ function createTable(store, identity) {
     const start = Math.max(Math.floor(grid.scrollTop / ROW) - SPARE, 0);
     const end = Math.min(start + Math.ceil(height / ROW) + 2 * SPARE, order.length);
     const nodes = [];
-    for (let index = start; index < end; index += 1) nodes.push(rowAt(index));
+    const colours = colouring(store);
+    for (let index = start; index < end; index += 1) nodes.push(rowAt(index, colours));
     if (!order.length) nodes.push(emptyRow());
     body.replaceChildren(...nodes);
     mark();
@@ -141,7 +144,7 @@ function createTable(store, identity) {
     return row;
   }
 
-  function rowAt(index) {
+  function rowAt(index, colours) {
     const place = order[index];
     const row = html("div", `ao-row ${store.found.onFront[place] ? "ao-on-front" : ""}`, null, {
       role: "row", id: `${identity}-row-${store.trials.number[place]}`, "aria-rowindex": index + 2, "data-place": place,
@@ -151,7 +154,7 @@ function createTable(store, identity) {
       const cell = html("div", column.numeric ? "ao-n" : "ao-text", null, { role: "gridcell", "aria-colindex": at + 1 });
       if (!at) {
         const kind = kindAt(store, place, -1);
-        cell.append(store.found.onFront[place] || kind === "original" ? shapeIcon(kind, colouring(store).classOf(place)) : "");
+        cell.append(store.found.onFront[place] || kind === "original" ? shapeIcon(kind, colours.classOf(place)) : "");
       }
       cell.append(column.text(place));
       if (column.name === " summary") cell.title = column.text(place);

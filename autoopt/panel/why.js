@@ -108,7 +108,7 @@ function createWhy(store) {
 function section(title, aside) {
   const node = html("div", "ao-why-part");
   const beside = html("span", "ao-aside", aside);
-  const body = html("div", "ao-why-body", null, { tabindex: "0", role: "region", "aria-label": title });
+  const body = html("div", "ao-why-body", null, { tabindex: "0", role: "group", "aria-label": title });
   node.append(heading(title, beside), body);
   return { node, body, aside: beside };
 }

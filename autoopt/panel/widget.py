@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,7 @@ class Panel(anywidget.AnyWidget):
     """
 
     # Strings and not paths: a file-based _esm keeps old instances of the widget alive.
-    _esm = assets.code()
+    _esm = assets.module()
     _css = assets.style()
 
     objectives: traitlets.List[Objective] = traitlets.List().tag(sync=True)
@@ -114,6 +115,8 @@ class Panel(anywidget.AnyWidget):
         born = time.monotonic()
         self._keyframes = [born + seconds for seconds in KEYFRAME_SECONDS]
         self._pace = Pace(self._flush, SECONDS_BETWEEN_SENDS)
+        # A kernel that is shutting down has no sockets any more for what a timer still sends.
+        atexit.register(self._pace.stop)
         self._callbacks: dict[str, list[Callable[..., object]]] = {}
         self._way = DirectWay(twin.name, self.perform)
         self.on_msg(self._receive)
@@ -212,6 +215,7 @@ class Panel(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Close the widget in the kernel and in all pages."""
+        atexit.unregister(self._pace.stop)
         self._pace.stop()
         self._way.close()
         self._callbacks.clear()

@@ -32,6 +32,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "matrix": "tests.benchmarks.matrix:run",
         "matrix-quick": "tests.benchmarks.matrix:run_quick",
         "overhead": "tests.benchmarks.overhead:run",
+        "panel": "tests.benchmarks.panel:run",
         "precision": "tests.benchmarks.precision:run",
         "techniques": "tests.benchmarks.techniques:run",
     }

@@ -88,7 +88,9 @@ class BarePanel:
 
     def saved(self, name: str) -> Any:
         """Give what the page wrote into a trait."""
-        self.page.wait_for_timeout(200)
+        self.settle()
+        # What a drag changes is saved a few times a second.
+        self.page.wait_for_function("Object.keys(model.changes).length === 0")
         return self.page.evaluate("(name) => model.saved[name]", name)
 
     def sent(self) -> list[dict[str, Any]]:

@@ -252,7 +252,7 @@ def test_the_recipe_in_the_card_is_what_python_reads(panel: BarePanel):
     odd = {"pruning": "yes", "pruning.rate": 1e-7, "pruning.note": "a: b # c", "runtime": "1.5"}
     panel.send_rows([make_row(99, choices={**odd, "recovery": "on", "student": "width"})])
     panel.update(selected=99)
-    recipe = panel.root.get_by_role("region", name="Recipe").inner_text()
+    recipe = panel.root.get_by_role("group", name="Recipe").inner_text()
     read = Recipe.from_yaml(recipe).point()
     assert read["pruning"] == ("yes", {"rate": 1e-7, "note": "a: b # c"})
     assert read["runtime"] == ("1.5", {})
@@ -269,7 +269,7 @@ def test_choosing_and_exporting_ask_python_and_show_its_answer(panel: BarePanel)
     expect(panel.root.get_by_role("button", name="Chosen ✓")).to_be_disabled()
     folder = panel.root.get_by_label("Folder to export into")
     folder.fill("my model")
-    expect(panel.root.get_by_role("region", name="Python")).to_have_text(
+    expect(panel.root.get_by_role("group", name="Python")).to_have_text(
         'strategy = search.pick(3)\nstrategy.export("my model")\npredict = autoopt.load("my model")'
     )
     folder.press("Enter")
@@ -286,7 +286,7 @@ def test_two_pinned_strategies_are_compared_by_what_differs(panel: BarePanel):
     panel.root.get_by_role("button", name="Pin A").click()
     panel.select(2)
     panel.root.get_by_role("button", name="Pin B").click()
-    compare = panel.root.get_by_role("region", name="Comparison")
+    compare = panel.root.get_by_role("group", name="Comparison")
     expect(compare).to_contain_text("quantization")
     expect(compare.get_by_role("row", name="runtime")).to_have_count(0)
     assert panel.saved("looks")["pins"] == [3, 2]
@@ -371,8 +371,8 @@ def test_failures_tell_cause_and_log_and_cannot_be_chosen(page: Page):
     expect(entries).to_have_count(len(ROWS) - len(MEASURED))
     expect(panel.root.locator(".ao-failures")).to_contain_text("static_int8 with eager")
     entries.first.click()
-    expect(panel.root.get_by_role("region", name="Message")).to_have_text(HOSTILE)
-    expect(panel.root.get_by_role("region", name="Log")).to_contain_text("MemoryError")
+    expect(panel.root.get_by_role("group", name="Message")).to_have_text(HOSTILE)
+    expect(panel.root.get_by_role("group", name="Log")).to_contain_text("MemoryError")
     expect(panel.root.get_by_role("button", name=re.compile("^Choose"))).to_be_disabled()
     assert panel.root.locator("img").count() == 0
 

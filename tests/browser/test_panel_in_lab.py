@@ -168,7 +168,7 @@ def failures_tell_their_cause_and_cannot_be_chosen(panel: Locator, artefacts: Pa
     panel.locator(".ao-why summary").click()
     panel.locator(".ao-failed-row").last.click()
     expect(panel.locator(".ao-message")).to_contain_text(HOSTILE)
-    expect(panel.get_by_role("region", name="Log")).to_contain_text(HOSTILE)
+    expect(panel.get_by_role("group", name="Log")).to_contain_text(HOSTILE)
     expect(panel.get_by_role("button", name="Choose #9")).to_be_disabled()
     panel.screenshot(path=artefacts / "panel-failures.png")
 
