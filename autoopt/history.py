@@ -90,14 +90,7 @@ class History:
                 self.settings = Settings.from_dict(payload["settings"])
                 self.study = payload["study"]
             case "opened":
-                # A resume opens with the same settings but for the budget. A new search was created
-                # with its own, and may have been given more since.
-                if self.settings is None or self.runs:
-                    self.settings = Settings.from_dict(payload["settings"])
-                self.runs.append(
-                    {**payload, "start": payload["launched"], "last": event.time, "id": event.id}
-                )
-                self.current = None
+                self._open(event)
             case "refusals":
                 self.refusals = list(payload["refusals"])
                 self.paid = list(payload.get("paid", ()))
@@ -120,10 +113,7 @@ class History:
             case "memory":
                 self.memory[payload["number"]] = Stat(**payload["stat"])
             case "command":
-                self.commands.append((event.id, payload["command"], payload))
-                if payload["command"] == "extend" and self.settings is not None:
-                    budget = self.settings.budget.extended(payload["seconds"], payload["trials"])
-                    self.settings = replace(self.settings, budget=budget)
+                self._command(event.id, payload)
             case "choice":
                 self.choices.append(payload["number"])
             case "paused":
@@ -131,6 +121,23 @@ class History:
             case "finished" if self.runs:
                 self.runs[-1]["finished"] = payload
                 self.current = None
+
+    def _open(self, event: Event) -> None:
+        # A resume opens with the same settings but for the budget. A new search was created with
+        # its own, and may have been given more since.
+        payload = event.payload
+        if self.settings is None or self.runs:
+            self.settings = Settings.from_dict(payload["settings"])
+        self.runs.append(
+            {**payload, "start": payload["launched"], "last": event.time, "id": event.id}
+        )
+        self.current = None
+
+    def _command(self, number: int, payload: Mapping[str, Any]) -> None:
+        self.commands.append((number, payload["command"], payload))
+        if payload["command"] == "extend" and self.settings is not None:
+            budget = self.settings.budget.extended(payload["seconds"], payload["trials"])
+            self.settings = replace(self.settings, budget=budget)
 
     def _pause(self, time: float, paused: bool) -> None:
         run = self.runs[-1]

@@ -13,23 +13,19 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from statistics import fmean, median
 
+from autoopt.controller.allowance import may_train_more
 from autoopt.controller.costs import CAUTION, Costs, relative_size, trained_epochs
+from autoopt.controller.forms import one_form
 from autoopt.controller.study import Study
 from autoopt.front import Front
 from autoopt.history import History
 from autoopt.measurement import Axis
 from autoopt.recipe import Recipe
 from autoopt.record import Record
-from search_spaces import NEUTRAL, STAGES, SearchSpace
+from search_spaces import STAGES, SearchSpace
 
 TRAINING_SHARE = 0.25
 """Largest share of a budget in seconds that training may take."""
-
-TRIALS_A_NETWORK = 6
-"""A budget in trials allows one trained network for so many trials."""
-
-SECONDS_A_NETWORK = 30.0
-"""A budget in seconds allows one trained network for so many: each deserves its completions."""
 
 COMPLETIONS = 4
 """Candidates of one network before another one is trained."""
@@ -104,18 +100,7 @@ class Policy:
 
     def same(self, recipe: Recipe) -> Recipe:
         """Return a recipe with its parallel configuration in one form for all that do the same."""
-        pick = recipe["parallel"]
-        if pick.option != "tuned":
-            return recipe
-        values = dict(pick.settings)
-        # A replica needs a thread.
-        values["replicas"] = min(values["replicas"], values["threads"])
-        if values["batch"] >= self.request_size:
-            # The whole request is one call: further replicas would have nothing to do.
-            values |= {"batch": 0, "replicas": 1}
-        if values == {"threads": self.threads, "replicas": 1, "batch": 0}:
-            return recipe.replaced(parallel=(NEUTRAL["parallel"], {}))
-        return recipe.replaced(parallel=("tuned", values))
+        return one_form(recipe, threads=self.threads, request_size=self.request_size)
 
     def _untried(
         self, history: History, costs: Costs, seen: set[str], seconds_left: float
@@ -285,12 +270,10 @@ class Policy:
             for stage in history.stages
             if stage["stage"] == "network" and stage.get("trained")
         }
-        if budget.trials is not None and len(trained) >= max(1, budget.trials // TRIALS_A_NETWORK):
+        if not may_train_more(history):
             return False
         if budget.seconds is None:
             return True
-        if len(trained) >= max(1, budget.seconds // SECONDS_A_NETWORK):
-            return False
         usual = self._usual_cost(costs, history.started.values())
         needed = max(costs.network(recipe), usual if trained else 0.0)
         planned = float(sum(trained.values())) + needed

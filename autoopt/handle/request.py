@@ -171,20 +171,38 @@ def check_threads(threads: int) -> None:
         )
 
 
-def check_limits(limits: object) -> None:
-    """Raise ValueError unless these are limits."""
+def checked_limits(limits: object) -> Limits:
+    """Return the limits of a candidate, the usual ones for None.
+
+    Raises
+    ------
+    ValueError
+        If these are no limits.
+    """
+    if limits is None:
+        return Limits()
     if not isinstance(limits, Limits):
         raise ValueError(
             "`limits` must be Limits, such as autoopt.settings.Limits(network=600), but got "
             f"{limits!r}"
         )
+    return limits
 
 
-def check_storage(storage: str | None) -> None:
-    """Raise ValueError unless this is the URL of a storage."""
+def check_place(target: str, storage: str | None) -> None:
+    """Raise unless there is a target of this name, and a storage can have this URL.
+
+    Raises
+    ------
+    UnknownNameError, ValueError
+        For a target, and for a storage.
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from autoopt.targets import load_target
+
+    load_target(target)
     try:
         if storage is not None:
             make_url(storage)
@@ -193,13 +211,6 @@ def check_storage(storage: str | None) -> None:
             "`storage` must be the URL of an Optuna storage, such as 'sqlite:///study.db' or "
             f"'postgresql://user@host/name', but got {storage!r}"
         ) from error
-
-
-def check_target(target: str) -> None:
-    """Raise UnknownNameError unless there is a target of this name."""
-    from autoopt.targets import load_target
-
-    load_target(target)
 
 
 def cache_folder(cache: str | Path | None) -> Path:

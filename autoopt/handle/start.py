@@ -20,12 +20,11 @@ from autoopt.handle.handle import Search
 from autoopt.handle.request import (
     bounded_axes,
     cache_folder,
-    check_limits,
-    check_storage,
-    check_target,
+    check_place,
     check_threads,
     checked_bounds,
     checked_drop,
+    checked_limits,
     checked_seed,
     is_plain,
     new_folder,
@@ -154,10 +153,8 @@ def search(
     """
     launched = time.time()
     wanted, own = Budget.parse(budget), own_techniques(techniques, students, train)
-    where, seed = new_folder(folder), checked_seed(seed)
-    check_target(target)
-    check_limits(limits or Limits())
-    check_storage(storage)
+    where, seed, limits = new_folder(folder), checked_seed(seed), checked_limits(limits)
+    check_place(target, storage)
     options: dict[str, Any] = {
         "metric": metric,
         "loss": loss,
@@ -188,7 +185,7 @@ def search(
         target=target,
         cache=str(cache_folder(cache)),
         storage=storage,
-        limits=limits or Limits(),
+        limits=limits,
         notes=(*task.notes, *_beside()),
         task_options={key: value for key, value in options.items() if is_plain(value)},
         own_techniques=tuple(sorted(own)),

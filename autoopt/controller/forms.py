@@ -1,0 +1,28 @@
+"""One form for parallel configurations that do the same."""
+
+from __future__ import annotations
+
+from autoopt.recipe import Recipe
+from search_spaces import NEUTRAL
+
+
+def one_form(recipe: Recipe, *, threads: int, request_size: int) -> Recipe:
+    """Return a recipe with its parallel configuration in one form for all that do the same.
+
+    Parameters
+    ----------
+    threads, request_size
+        Of the search: what a configuration is that is not tuned.
+    """
+    pick = recipe["parallel"]
+    if pick.option != "tuned":
+        return recipe
+    values = dict(pick.settings)
+    # A replica needs a thread.
+    values["replicas"] = min(values["replicas"], values["threads"])
+    if values["batch"] >= request_size:
+        # The whole request is one call: further replicas would have nothing to do.
+        values |= {"batch": 0, "replicas": 1}
+    if values == {"threads": threads, "replicas": 1, "batch": 0}:
+        return recipe.replaced(parallel=(NEUTRAL["parallel"], {}))
+    return recipe.replaced(parallel=("tuned", values))
