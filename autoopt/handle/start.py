@@ -295,7 +295,10 @@ def _start(
             undo.callback(_removed, folder, packed, made=not folder.exists())
             packed.mkdir(parents=True)
             payload = _packed(task, techniques, packed)
-            study = study or _create(folder, settings)
+            if not study:
+                study = _create(folder, settings)
+                # Last in, first out: the folder is empty when it is looked at.
+                undo.callback(_unlogged, folder)
             job = Job(folder, settings, payload, packed, launched, study=study)
             controller = launch(job)
             undo.pop_all()
@@ -352,6 +355,12 @@ def _packed(task: Task, techniques: Mapping[str, Any], folder: Path) -> bytes:
         ):
             snapshot.check(technique)
     return snapshot.dump((task, dict(techniques)), folder)
+
+
+def _unlogged(folder: Path) -> None:
+    """Give a folder back that was taken for a search which then did not start."""
+    for path in folder.glob(f"{LOG}*"):
+        path.unlink(missing_ok=True)
 
 
 def _removed(folder: Path, packed: Path, *, made: bool) -> None:

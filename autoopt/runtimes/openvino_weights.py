@@ -106,14 +106,26 @@ def _rows(stored: Stored) -> Any:
     if stored.codebook.size:
         book, axis = op.constant(stored.codebook), op.constant(np.array(0))
         return op.gather(book, op.convert(_codes(stored, shape, "i32"), "i32"), axis)
-    groups = shape[1] // grid.group if grid.group and not shape[1] % grid.group else 0
-    whole = (shape[0], groups, grid.group) if groups else (shape[0], shape[1])
+    whole = _whole(stored)
     if grid.scheme == "symmetric" and stored.bits in SIGNED:
         numbers = op.convert(_signed(stored, whole), "f32")
     else:
         numbers = _less_zero(stored, op.convert(_codes(stored, whole, "f32"), "f32"), whole)
     numbers = op.multiply(numbers, _spread(stored.scales, stored, whole))
-    return op.reshape(numbers, op.constant(np.array(shape)), False) if groups else numbers
+    return numbers if whole == shape else op.reshape(numbers, op.constant(np.array(shape)), False)
+
+
+def _whole(stored: Stored) -> tuple[int, ...]:
+    """Return the shape in which codes and scales meet.
+
+    Groups that do not divide the rows are put side by side in one long row: a kernel that reads a
+    matrix of 4 bits takes as many scales as weights for groups of one, and ends the process with
+    SIGFPE (OpenVINO 2026.4, requests of 16 samples or more).
+    """
+    (rows, columns), group = stored.codes.shape, stored.grid.group
+    if stored.grid.granularity != "per_group":
+        return rows, columns
+    return (rows * columns,) if columns % group else (rows, columns // group, group)
 
 
 def _less_zero(stored: Stored, codes: Any, whole: tuple[int, ...]) -> Any:
@@ -135,7 +147,8 @@ def _spread(values: Array, stored: Stored, whole: tuple[int, ...]) -> Any:
     group, columns = stored.grid.group, stored.codes.shape[1]
     # Rows that do not divide into groups: repeated by an index instead of a shape.
     place = (np.arange(columns) // group).astype(np.int32)
-    return op.gather(op.constant(values), op.constant(place), op.constant(np.array(1)))
+    spread = op.gather(op.constant(values), op.constant(place), op.constant(np.array(1)))
+    return op.reshape(spread, op.constant(np.array([-1])), False)
 
 
 def _signed(stored: Stored, shape: tuple[int, ...]) -> Any:

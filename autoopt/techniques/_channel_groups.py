@@ -96,8 +96,6 @@ def refusal(model: nn.Module) -> str | None:
                     f"the channels of {name or 'the model'!r} ({type(module).__name__}) "
                     f"cannot be cut: {reason}"
                 )
-        if type(module).__name__.endswith("RotaryEmbedding"):
-            return f"the rotary embedding {name!r} ties the widths of heads; the trace has no end"
         if parametrize.is_parametrized(module):
             return f"the weights of {name!r} are computed by a parametrization; remove it first"
     if not any(isinstance(module, _ROOTS) for module in model.modules()):
