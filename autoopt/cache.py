@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["networks", "artifacts", "searches"]
+Kind = Literal["networks", "artifacts", "profiles", "searches"]
 
 ABANDONED_SECONDS = 86400.0
 """Age at which a scratch folder is taken to have no writer any more."""
@@ -40,11 +40,15 @@ def cache_key(parts: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished entry: its folder and what was said of it when it was stored."""
+    """One finished entry: its folder and what was said of it when it was stored.
+
+    `files` maps the name of each file to its SHA-256.
+    """
 
     key: str
     folder: Path
     meta: Mapping[str, Any]
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,18 @@ class Cache:
         """Return the entry of a key, or None."""
         folder = self.folder / kind / key
         try:
-            meta = json.loads((folder / _META).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            said = json.loads((folder / _META).read_text())
+            return Entry(key, folder, said["meta"], said["files"])
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
             return None
-        return Entry(key, folder, meta)
+
+    def whole(self, kind: Kind, key: str) -> Entry | None:
+        """Return the entry of a key if its files are as they were written; else drop it."""
+        entry = self.get(kind, key)
+        if entry is None or _checksums(entry.folder) == entry.files:
+            return entry
+        self.drop(kind, key)
+        return None
 
     def entries(self, kind: Kind) -> list[Entry]:
         """Return all finished entries, oldest first."""
@@ -93,7 +105,8 @@ class Cache:
         meta: dict[str, Any] = {}
         try:
             yield scratch, meta
-            (scratch / _META).write_text(json.dumps(meta))
+            said = {"meta": meta, "files": _checksums(scratch)}
+            (scratch / _META).write_text(json.dumps(said))
             for path in scratch.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
@@ -107,6 +120,16 @@ class Cache:
                     raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of an entry but its own description."""
+    sums = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != _META and path.is_file():
+            with path.open("rb") as file:
+                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
 
 
 def _clear_abandoned(root: Path) -> None:

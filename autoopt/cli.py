@@ -1,8 +1,9 @@
-"""The command line: ``python -m autoopt demo --budget 300 --output DIR``."""
+"""The command line: ``python -m autoopt demo`` and ``python -m autoopt techniques``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +15,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        from autoopt.demo.run import run_demo
-
-        run_demo(options.budget, options.output)
+        options.run(options)
     except (AutooptError, ValueError) as error:
         print(f"autoopt: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from autoopt.demo.run import run_demo
+
+    run_demo(options.budget, options.output)
+
+
+def _techniques(options: argparse.Namespace) -> None:
+    from autoopt.catalogue import as_text, entries
+
+    if options.json:
+        print(json.dumps([entry.to_dict() for entry in entries()], indent=2))
+    else:
+        print(as_text(entries()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,4 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("demo-output"),
         help="folder for the search, the export and report.json (default: demo-output)",
     )
+    demo.set_defaults(run=_demo)
+    techniques = commands.add_parser(
+        "techniques", help="list what can be searched: slots, options, settings and ranges"
+    )
+    techniques.add_argument("--json", action="store_true", help="as JSON, for programs")
+    techniques.set_defaults(run=_techniques)
     return parser

@@ -12,6 +12,7 @@
     ├── ConstraintError (ValueError)  no strategy satisfies what was asked
     ├── FolderError (ValueError)      a folder that is absent, foreign or of another search
     ├── ArtifactError (ValueError)    an artefact that is damaged, foreign or not to be trusted
+    ├── PlotError (ImportError)       a figure needs a library that is not installed
     └── SearchError (RuntimeError)    a search that ended by an error
 """
 
@@ -34,6 +35,10 @@ class ModelError(AutooptError, ValueError):
 
 class MetricError(AutooptError, ValueError):
     """The metric is unknown or did not give a number."""
+
+
+class PlotError(AutooptError, ImportError):
+    """A figure needs a library that is not installed."""
 
 
 class UnknownNameError(AutooptError, KeyError):

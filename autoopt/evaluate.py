@@ -13,7 +13,7 @@ from autoopt.disk import full_disk
 from autoopt.errors import DivergedError, RefusedError, SearchError
 from autoopt.measure import MeasurePlan, measure_artifact
 from autoopt.measure.measure import open_artifact
-from autoopt.outcome import Done, Outcome, Stage
+from autoopt.outcome import Done, Outcome, Stage, Survey
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, FailureKind
 from search_spaces import SearchSpace
@@ -55,11 +55,13 @@ class Evaluator:
         Raises
         ------
         SearchError
-            If the disk is full, which is no fault of the candidate's.
+            If the disk is full or the device is taken, which is no fault of the candidate's.
         """
         start = time.perf_counter()
         done = _attempt(lambda: self._run(stage, recipe))
         if isinstance(done, Exception):
+            if isinstance(done, SearchError):
+                raise done
             if message := full_disk(self.bench.cache.folder, done):
                 raise SearchError(f"{message} ({type(done).__name__}: {done})") from done
             return as_failure(stage, done)
@@ -67,7 +69,13 @@ class Evaluator:
 
     def _run(self, stage: Stage, recipe: Recipe) -> dict[str, Any]:
         if stage == "survey":
-            return {"refusals": tuple(self._survey())}
+            return {
+                "survey": Survey(
+                    tuple(self._refusals()),
+                    tuple(self.bench.paid()),
+                    self.bench.builders(self.space),
+                )
+            }
         if stage == "network":
             return {"built": self.bench.build_network(recipe)}
         if stage == "artifact":
@@ -85,7 +93,7 @@ class Evaluator:
             )
         }
 
-    def _survey(self) -> Iterator[dict[str, Any]]:
+    def _refusals(self) -> Iterator[dict[str, Any]]:
         """Yield what cannot run here; what fails while it is asked counts as refused."""
         for when, ask in self.bench.survey(self.space):
             reason = _attempt(ask)

@@ -109,12 +109,12 @@ class Front:
         if objective not in axes:
             raise UnknownNameError("objective", objective, axes)
         if not self.members:
-            raise ConstraintError(self._nothing())
+            raise ConstraintError(self.nothing())
         axis = axes[objective]
         # Of the members only: among equals in one objective the others decide.
         return min(self.members, key=lambda record: axis.sign * _value(record, axis))
 
-    def _nothing(self) -> str:
+    def nothing(self) -> str:
         """Say that nothing is feasible, what came nearest and which bound it breaks."""
         wanted = " and ".join(str(constraint) for constraint in self.constraints)
         if not self.measured:

@@ -25,7 +25,9 @@ class History:
     Attributes
     ----------
     settings
-        Of the search; None before it was opened.
+        Of the search; None before it was asked for.
+    study
+        Name of its Optuna study.
     raw
         Records as measured, by number, not yet corrected for the machine's drift.
     stages
@@ -34,17 +36,27 @@ class History:
         Number to recipe of every candidate that was begun.
     refusals
         What cannot run here, as ``{"when": {slot: {...}}, "reason": ...}``.
+    paid
+        Networks that an earlier search left in the cache: slot to option and settings.
+    builders
+        Hash of the code and libraries that make networks and artefacts; empty before the survey.
+    notes
+        What the controller has to say, in sentences.
     choices
         Numbers that the person chose, oldest first.
     """
 
     settings: Settings | None = None
+    study: str = ""
     last_id: int = 0
     raw: dict[int, Record] = field(default_factory=dict)
     stages: list[Mapping[str, Any]] = field(default_factory=list)
     started: dict[int, Recipe] = field(default_factory=dict)
     current: Mapping[str, Any] | None = None
     refusals: list[Mapping[str, Any]] = field(default_factory=list)
+    paid: list[Mapping[str, Any]] = field(default_factory=list)
+    builders: str = ""
+    notes: list[str] = field(default_factory=list)
     choices: list[int] = field(default_factory=list)
     memory: dict[int, Stat] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -74,16 +86,17 @@ class History:
     def _fold(self, event: Event) -> None:
         payload = event.payload
         match event.kind:
-            case "opened":
-                # A resume opens with the same settings but for the budget.
+            case "created":
                 self.settings = Settings.from_dict(payload["settings"])
-                self.refusals = list(payload.get("refusals", self.refusals))
-                self.runs.append(
-                    {**payload, "start": payload["launched"], "last": event.time, "id": event.id}
-                )
-                self.current = None
+                self.study = payload["study"]
+            case "opened":
+                self._open(event)
             case "refusals":
                 self.refusals = list(payload["refusals"])
+                self.paid = list(payload.get("paid", ()))
+                self.builders = payload.get("builders", "")
+            case "note":
+                self.notes.append(payload["text"])
             case "started":
                 self.started[payload["number"]] = Recipe.from_dict(payload["recipe"])
                 self.current = {**payload, "stage": "network"}
@@ -100,10 +113,7 @@ class History:
             case "memory":
                 self.memory[payload["number"]] = Stat(**payload["stat"])
             case "command":
-                self.commands.append((event.id, payload["command"], payload))
-                if payload["command"] == "extend" and self.settings is not None:
-                    budget = self.settings.budget.extended(payload["seconds"], payload["trials"])
-                    self.settings = replace(self.settings, budget=budget)
+                self._command(event.id, payload)
             case "choice":
                 self.choices.append(payload["number"])
             case "paused":
@@ -111,6 +121,23 @@ class History:
             case "finished" if self.runs:
                 self.runs[-1]["finished"] = payload
                 self.current = None
+
+    def _open(self, event: Event) -> None:
+        # A resume opens with the same settings but for the budget. A new search was created with
+        # its own, and may have been given more since.
+        payload = event.payload
+        if self.settings is None or self.runs:
+            self.settings = Settings.from_dict(payload["settings"])
+        self.runs.append(
+            {**payload, "start": payload["launched"], "last": event.time, "id": event.id}
+        )
+        self.current = None
+
+    def _command(self, number: int, payload: Mapping[str, Any]) -> None:
+        self.commands.append((number, payload["command"], payload))
+        if payload["command"] == "extend" and self.settings is not None:
+            budget = self.settings.budget.extended(payload["seconds"], payload["trials"])
+            self.settings = replace(self.settings, budget=budget)
 
     def _pause(self, time: float, paused: bool) -> None:
         run = self.runs[-1]
@@ -176,7 +203,7 @@ class History:
         """Bounds of the search; that of `max_drop` only once the original is measured."""
         if self.settings is None:
             return ()
-        bounds = list(parse_constraints(self.settings.constraints, self.settings.axes))
+        bounds = list(parse_constraints(self.settings.constraints, self.settings.bounded_axes))
         original = self.raw.get(0)
         if self.settings.max_drop is not None and original is not None:
             bound = drop_constraint(self.settings.axes[0], original, self.settings.max_drop)

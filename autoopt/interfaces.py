@@ -49,19 +49,59 @@ class Quantization:
     Attributes
     ----------
     name
-        ``"float32"``, ``"bfloat16"``, ``"static"`` or ``"weight_only"``.
+        ``"float32"``, ``"bfloat16"``, ``"float16"``; ``"static"`` and ``"dynamic"`` compute in
+        integers; ``"weight_only"``, ``"codebook"`` and ``"binary"`` store weights in few bits and
+        compute in float.
     bits
-        Bits a weight takes: 32, 16, 8 or 4.
+        Bits a weight takes: 32, 16, 8, 4, 2 or 1; of a codebook those of its clusters.
     granularity
-        ``"per_tensor"`` or ``"per_channel"`` scales of the weights.
+        ``"per_tensor"``, ``"per_channel"`` or ``"per_group"`` scales of the weights.
     keep
-        Layers that stay in float: ``"none"`` or ``"first_last"``.
+        What becomes of the first and the last layer: ``"none"`` (nothing special),
+        ``"first_last"`` (they stay in float) or ``"first_last_int8"`` (weights in 8 bits).
+    scheme
+        Weights on a ``"symmetric"`` or an ``"affine"`` grid.
+    group
+        Weights that share a scale, with ``"per_group"``.
+    clusters
+        Entries of the codebook.
+    calibration
+        How ranges of activations are found: ``"minmax"``, ``"percentile"``, ``"mse"`` or
+        ``"entropy"``.
+    percentile
+        Percent of the values that a ``"percentile"`` range holds.
+    activations
+        Activations on an ``"affine"`` or a ``"symmetric"`` grid.
+    share
+        Share of the layers that stay at a higher precision, from 0 to 1.
+    raised
+        Bits of these layers.
+    order
+        Which these are: the ``"sensitivity"`` of a profile, or the ``"front"`` or the ``"back"``
+        of the network.
+    layers
+        Bits of layers by their names; what is not named takes `bits`. 32 means float.
     """
 
     name: str = "float32"
     bits: int = 32
     granularity: str = "per_channel"
     keep: str = "none"
+    scheme: str = "symmetric"
+    group: int = 0
+    clusters: int = 0
+    calibration: str = "minmax"
+    percentile: float = 99.99
+    activations: str = "affine"
+    share: float = 0.0
+    raised: int = 32
+    order: str = "sensitivity"
+    layers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def stores(self) -> bool:
+        """Say whether weights are stored in few bits while computation stays in float."""
+        return self.name in {"weight_only", "codebook", "binary"}
 
 
 @dataclass(frozen=True)
@@ -111,6 +151,24 @@ class StructuralTechnique(Protocol):
 
     def edits(self, model: nn.Module, task: Task) -> tuple[Edit, ...]:
         """Return the edits to replay on `model`, which itself stays as it was."""
+
+
+@runtime_checkable
+class RewritingTechnique(Protocol):
+    """A technique that changes weights, and maybe shapes by edits that a cache can replay.
+
+    The weights are saved whole, so that nothing is computed again when the network is loaded. One
+    that trains says so by an attribute or a property ``trains``.
+    """
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say beforehand why this cannot be done, or None."""
+
+    def rewrite(self, model: nn.Module, task: Task) -> tuple[nn.Module, tuple[Edit, ...]]:
+        """Return a changed copy and the edits that lead to its shapes; `model` stays as it was."""
+
+    def apply(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return the changed copy alone."""
 
 
 class Deployment(Protocol):
@@ -208,7 +266,10 @@ class Reading:
 
 
 class Objective(Protocol):
-    """Something to minimise or maximise."""
+    """Something to minimise or maximise.
+
+    One that has an attribute ``exclusive = True`` is measured while nothing else is on the device.
+    """
 
     name: str
     unit: str

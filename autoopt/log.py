@@ -14,8 +14,10 @@ from typing import Any, Literal
 from autoopt.errors import FolderError
 
 EventKind = Literal[
+    "created",  # a search is asked for: its settings and the name of its study
     "opened",  # a controller begins: the search's settings and what the task is
-    "refusals",  # what cannot run here, said beforehand
+    "refusals",  # what cannot run here, and what the cache holds, said beforehand
+    "note",  # something that the person should know, in a sentence
     "started",  # a candidate begins: number, recipe, role
     "stage",  # a stage of a candidate ended: seconds, key, cached, trained
     "record",  # a candidate ended: the record as measured
@@ -64,11 +66,9 @@ class Log:
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        self.path = path
-        if not create and not path.is_file():
-            raise FolderError(f"there is no search in {path.parent}: {path.name} is missing")
+        self.path = path.absolute()  # the process may go elsewhere
         try:
-            with self._connection() as connection:
+            with self._connection(create=create) as connection:
                 # An empty file is a log that was killed at birth; another database stays as it is.
                 if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     connection.execute(_SCHEMA)
@@ -84,9 +84,19 @@ class Log:
             raise FolderError(f"{path} is not the log of a search: {error}") from error
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Open for one use: a connection may not be shared between threads or survive a fork."""
-        with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
+    def _connection(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """Open for one use: a connection may not be shared between threads or survive a fork.
+
+        Raises
+        ------
+        FolderError
+            If the file is gone.
+        """
+        if not create and not self.path.is_file():
+            raise FolderError(f"there is no search in {self.path.parent}: {self.path.name} is gone")
+        # A file that vanishes just now is not made anew.
+        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+        with closing(sqlite3.connect(address, timeout=30, uri=True)) as connection, connection:
             yield connection
 
     def append(self, kind: EventKind, payload: Mapping[str, Any]) -> int:

@@ -35,6 +35,26 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What is known before the first candidate.
+
+    Attributes
+    ----------
+    refusals
+        What cannot run here, as ``{"when": {slot: {...}}, "reason": ...}``.
+    paid
+        Networks that the cache holds and that would be made the same today, oldest first: slot
+        to option and settings.
+    builders
+        Hash of the code and libraries that decide about what a recipe of this space becomes.
+    """
+
+    refusals: tuple[Mapping[str, Any], ...] = ()
+    paid: tuple[Mapping[str, Any], ...] = ()
+    builders: str = ""
+
+
+@dataclass(frozen=True)
 class Done:
     """What a stage gave.
 
@@ -48,15 +68,15 @@ class Done:
         Of the deployment stage.
     memory
         Of the memory stage.
-    refusals
-        Of the survey, as ``{"when": {slot: {...}}, "reason": ...}``.
+    survey
+        Of the survey.
     """
 
     seconds: float
     built: Built | None = None
     measurement: Measurement | None = None
     memory: Stat | None = None
-    refusals: tuple[Mapping[str, Any], ...] = ()
+    survey: Survey | None = None
 
 
 Outcome = Done | Failure

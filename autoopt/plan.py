@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autoopt.errors import ModelError
+
 
 @dataclass(frozen=True)
 class Keep:
@@ -33,24 +35,78 @@ class Drop:
     module: str
 
 
-Edit = Keep | Drop
+@dataclass(frozen=True)
+class Assign:
+    """Set a whole number that a module keeps about its own shape, such as its heads."""
+
+    module: str
+    attribute: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Replace one linear layer or convolution by two whose product is its best approximation.
+
+    Attributes
+    ----------
+    module
+        Dotted name of the layer.
+    rank
+        Channels between the two.
+    scheme
+        ``"channel"``: the whole kernel, then 1 × 1; ``"spatial"``: a column kernel, then a row.
+    """
+
+    module: str
+    rank: int
+    scheme: Literal["channel", "spatial"] = "channel"
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Let layers of equal shape share one weight, the mean of theirs; biases stay their own."""
+
+    modules: tuple[str, ...]
+
+
+Edit = Keep | Drop | Assign | Factor | Tie
 
 
 def to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
     """Return plain JSON values."""
-    return [
-        {"keep": edit.module, "axis": edit.axis, "indices": list(edit.indices)}
-        if isinstance(edit, Keep)
-        else {"drop": edit.module}
-        for edit in edits
-    ]
+    return [_plain(edit) for edit in edits]
 
 
 def from_json(data: Iterable[Mapping[str, Any]]) -> tuple[Edit, ...]:
     """Build edits from what `to_json` gave."""
-    return tuple(
-        Drop(item["drop"])
-        if "drop" in item
-        else Keep(item["keep"], item["axis"], tuple(item["indices"]))
-        for item in data
-    )
+    return tuple(_edit(item) for item in data)
+
+
+def _plain(edit: Edit) -> dict[str, Any]:
+    match edit:
+        case Keep(module, axis, indices):
+            return {"keep": module, "axis": axis, "indices": list(indices)}
+        case Drop(module):
+            return {"drop": module}
+        case Assign(module, attribute, value):
+            return {"assign": module, "attribute": attribute, "value": value}
+        case Factor(module, rank, scheme):
+            return {"factor": module, "rank": rank, "scheme": scheme}
+        case Tie(modules):
+            return {"tie": list(modules)}
+
+
+def _edit(item: Mapping[str, Any]) -> Edit:
+    match item:
+        case {"keep": module, "axis": axis, "indices": indices}:
+            return Keep(module, axis, tuple(indices))
+        case {"drop": module}:
+            return Drop(module)
+        case {"assign": module, "attribute": attribute, "value": value}:
+            return Assign(module, attribute, value)
+        case {"factor": module, "rank": rank, "scheme": scheme}:
+            return Factor(module, rank, scheme)
+        case {"tie": modules}:
+            return Tie(tuple(modules))
+    raise ModelError(f"A plan holds keep, drop, assign, factor and tie, but got {dict(item)!r}.")

@@ -12,10 +12,14 @@ from typing import Any
 
 import yaml
 
+from autoopt.techniques import TECHNIQUES
 from search_spaces import NEUTRAL, SLOTS, STAGES
 
 STRUCTURAL_SLOTS = ("student", "pruning", "factorization")
 """Slots that cut something out of the network, so that there is something to recover."""
+
+QAT = "qat"
+"""The recovery that trains under a quantization, which it thereby fixes."""
 
 FORMAT = 1
 """Version of the YAML that `Recipe.to_yaml` writes."""
@@ -48,8 +52,10 @@ class Recipe:
     def of(cls, point: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Recipe:
         """Build from ``{slot: (option, settings)}``.
 
-        A recovery without anything cut out is dropped: there is nothing to recover, and to train
-        the original further is not compression.
+        A recovery of ours without anything cut out is dropped: there is nothing to recover, and to
+        train the original further is not compression. A person's own stays: it may be meant for it.
+        Training for a quantization is no such thing either; it is followed by that quantization,
+        whatever else was chosen.
 
         Raises
         ------
@@ -66,7 +72,11 @@ class Recipe:
                     "rename it"
                 )
         chosen = {slot: point.get(slot, (NEUTRAL[slot], {})) for slot in SLOTS}
-        if all(chosen[slot][0] == NEUTRAL[slot] for slot in STRUCTURAL_SLOTS):
+        recovery, settings = chosen["recovery"]
+        ours = recovery in TECHNIQUES["recovery"]
+        if recovery == QAT:
+            chosen["quantization"] = trained_for(settings)
+        elif ours and all(chosen[slot][0] == NEUTRAL[slot] for slot in STRUCTURAL_SLOTS):
             chosen["recovery"] = (NEUTRAL["recovery"], {})
         return cls(
             tuple(
@@ -179,6 +189,19 @@ class Recipe:
         return cls.from_dict(data["recipe"])
 
 
+def trained_for(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the quantization that quantization-aware training with these settings is for.
+
+    8 bits are for computing in integers, fewer for storing weights.
+    """
+    bits, scheme = settings.get("bits", 8), settings.get("scheme", "symmetric")
+    if bits == 8:
+        return "calibrated_int8", {
+            "calibration": "minmax", "activations": scheme, "sensitive": 0
+        }  # fmt: skip
+    return "packed", {"bits": bits, "scheme": scheme, "group": 0, "keep": "none"}
+
+
 def _plain(value: Any) -> Any:
     """Return a whole number as an integer: 4 and 4.0 mean the same, so they must hash the same."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -188,21 +211,43 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
     """Return one choice in a few words."""
     name = option.replace("_", " ")
     match slot, option:
-        case "quantization", "weight_only":
-            return f"weights int{settings.get('bits')}"
+        case "quantization", "weight_only" | "packed" | "mixed" | "codebook" | "binary":
+            return _stored_words(option, settings)
         case "parallel", "tuned":
             batch = settings.get("batch") or "whole"
             threads, replicas = settings.get("threads"), settings.get("replicas")
             return f"{threads} threads × {replicas} replicas, batch {batch}"
+        case "recovery", "qat":
+            epochs = settings.get("epochs", 4)
+            return f"qat int{settings.get('bits', 8)} {epochs} epochs"
         case "recovery", _ if "epochs" in settings:
             return f"{name} {settings['epochs']} epochs"
-        case "quantization", "static_int8":
+        case "quantization", "static_int8" | "calibrated_int8":
+            plain = ("per_channel", "none", "minmax", "affine", 0)
             extras = [
-                str(value).replace("_", " ")
+                f"{value:.0%} of layers in float" if key == "sensitive"
+                else str(value).replace("_", " ")
                 for key, value in settings.items()
-                if value not in ("per_channel", "none")
-            ]
-            return " ".join([name, *extras])
+                if value not in plain
+            ]  # fmt: skip
+            return " ".join(["static int8", *extras])
     values = " ".join(f"{value:g}" if isinstance(value, float) else str(value)
-                      for value in settings.values())  # fmt: skip
+                      for value in settings.values() if value != "")  # fmt: skip
     return f"{name} {values}".strip()
+
+
+def _stored_words(option: str, settings: Mapping[str, Any]) -> str:
+    """Return in a few words how weights are stored: ``weights int4, groups of 32``."""
+    kinds = {"codebook": f"codebook of {settings.get('clusters')}", "binary": "binary weights"}
+    words = [kinds.get(option, f"weights int{settings.get('bits')}")]
+    if option == "mixed":
+        share, raised = settings.get("share", 0.25), settings.get("raised", 8)
+        more = "float32" if raised == 32 else f"int{raised}"
+        words.append(f"{share:.0%} {more} by {settings.get('order', 'sensitivity')}")
+    if settings.get("scheme") == "affine":
+        words.append("affine")
+    if settings.get("group"):
+        words.append(f"groups of {settings['group']}")
+    if settings.get("keep", "none") != "none":
+        words.append(str(settings["keep"]).replace("_", " "))
+    return ", ".join(words)

@@ -1,23 +1,21 @@
 """Replaying a structural plan: the same cuts on a copy of the original, in any process.
 
-Channels are kept by slicing parameters and buffers, and the numbers that a module holds of its
-own shape (``in_channels``, ``num_features``, ``groups`` …) are kept in line with them.
-Parameters that several modules share stay shared.
+What becomes of a module's channels stands in `cuts`; blocks, factors and ties are done here.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch import nn
 
+from autoopt.cuts import Cutter
 from autoopt.errors import ModelError
-from autoopt.plan import Drop, Edit, Keep
+from autoopt.factors import factored
+from autoopt.plan import Assign, Drop, Edit, Factor, Keep, Tie
 
 
 def replay(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:
@@ -29,193 +27,66 @@ def replay(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:
         If an edit names a module that is absent or of a kind that cannot be cut, if its indices
         do not fit, or if it would cut a shared parameter in one place only.
     """
-    edits = tuple(edits)
     network = copy.deepcopy(model)
-    cutter = _Cutter()
+    cutter = Cutter()
     for edit in edits:
-        try:
-            module = network.get_submodule(edit.module)
-        except AttributeError:
-            raise ModelError(
-                f"The plan names the module {edit.module!r}, which this model does not have."
-            ) from None
-        if isinstance(edit, Drop):
-            _drop(network, edit.module)
-        else:
-            cutter.keep(module, edit)
+        match edit:
+            case Keep(name):
+                cutter.keep(_named(network, name), edit)
+            case Drop(name):
+                _put(network, name, nn.Identity())
+            case Assign(name):
+                _assign(_named(network, name), edit)
+            case Factor(name, rank, scheme):
+                _put(network, name, factored(_named(network, name), rank, scheme))
+            case Tie(names):
+                _tie([_named(network, name) for name in names], edit)
     cutter.check_shared(network)
     return network
 
 
-def _drop(network: nn.Module, name: str) -> None:
+def _named(network: nn.Module, name: str) -> nn.Module:
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        near = get_close_matches(name, [known for known, _ in network.named_modules()])
+        advice = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
+        raise ModelError(
+            f"The plan names the module {name!r}, which this model does not have{advice}."
+        ) from None
+
+
+def _put(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of the one with that name."""
+    _named(network, name)
     parent, _, child = name.rpartition(".")
     if not child:
         raise ModelError("The plan drops the whole model; name a module inside it.")
-    setattr(network.get_submodule(parent), child, nn.Identity())
+    setattr(network.get_submodule(parent), child, module)
 
 
-class _Cutter:
-    """Slices modules, remembering what became of each parameter so that sharing survives."""
-
-    def __init__(self) -> None:
-        # (id of the old tensor, axis, indices) -> (old, new): holding the old one keeps its id.
-        self._done: dict[tuple[int, int, tuple[int, ...]], tuple[Tensor, Tensor]] = {}
-
-    def keep(self, module: nn.Module, edit: Keep) -> None:
-        """Do one `Keep` on its module."""
-        for kinds, cut in _CUTS:
-            if isinstance(module, kinds):
-                cut(self, module, edit)
-                return
-        known = ", ".join(sorted(kind.__name__.strip("_") for kinds, _ in _CUTS for kind in kinds))
-        raise _misfit(edit, f"{type(module).__name__} cannot be cut; known: {known}")
-
-    def slice(self, module: nn.Module, names: Sequence[str], axis: int, edit: Keep) -> None:
-        """Keep `edit.indices` of the named parameters and buffers along `axis`."""
-        for name in names:
-            tensor = getattr(module, name)
-            if tensor is not None:
-                index = torch.tensor(edit.indices, device=tensor.device)
-                self._put(module, name, (axis, edit), partial(_selected, axis=axis, index=index))
-
-    def slice_columns(self, module: _ConvNd, kept: list[list[int]], edit: Keep) -> None:
-        """Keep columns of a grouped convolution's weight: `kept` has one list a group."""
-
-        def columns(old: Tensor) -> Tensor:
-            blocks = zip(old.chunk(len(kept)), kept, strict=True)
-            return torch.cat([block[:, part] for block, part in blocks])
-
-        self._put(module, "weight", (1, edit), columns)
-
-    def check_shared(self, network: nn.Module) -> None:
-        """Raise where a cut parameter is still used, whole, by another module."""
-        old = {identity for identity, _, _ in self._done}
-        for name, parameter in network.named_parameters(remove_duplicate=False):
-            if id(parameter) in old:
-                raise ModelError(
-                    f"The plan cuts a parameter that {name!r} shares, but not there; "
-                    "cut all modules that share it in the same way."
-                )
-
-    def _put(
-        self, module: nn.Module, name: str, where: tuple[int, Keep], cut: Callable[[Tensor], Tensor]
-    ) -> None:
-        axis, edit = where
-        if name not in module._parameters and name not in module._buffers:
-            raise _misfit(edit, f"`{name}` is computed by a parametrization; remove that first")
-        old = getattr(module, name)
-        key = (id(old), axis, edit.indices)
-        if key not in self._done:
-            new = cut(old.detach())
-            if isinstance(old, nn.Parameter):
-                new = nn.Parameter(new, requires_grad=old.requires_grad)
-            self._done[key] = (old, new)
-        setattr(module, name, self._done[key][1])
-
-
-def _selected(tensor: Tensor, *, axis: int, index: Tensor) -> Tensor:
-    return tensor.index_select(axis, index)
-
-
-def _misfit(edit: Keep, reason: str) -> ModelError:
-    return ModelError(f"The plan cannot cut {edit.axis!r} of the module {edit.module!r}: {reason}.")
-
-
-def _check_indices(edit: Keep, width: int) -> None:
-    inside = all(0 <= index < width for index in edit.indices)
-    if not edit.indices or not inside or list(edit.indices) != sorted(set(edit.indices)):
-        shown = ", ".join(map(str, edit.indices[:8])) + (" …" if len(edit.indices) > 8 else "")
-        raise _misfit(
-            edit, f"indices must be sorted, unique and within 0–{width - 1}, but got [{shown}]"
+def _assign(module: nn.Module, edit: Assign) -> None:
+    old = getattr(module, edit.attribute, None)
+    if type(old) is not int:
+        raise ModelError(
+            f"The plan sets `{edit.attribute}` of the module {edit.module!r}, which must be a "
+            f"whole number there, but is {old!r}."
         )
+    setattr(module, edit.attribute, edit.value)
 
 
-def _per_group(edit: Keep, width: int, groups: int) -> list[list[int]]:
-    """Return the kept indices of each group, counted in the group."""
-    size = width // groups
-    kept = [[i % size for i in edit.indices if i // size == group] for group in range(groups)]
-    if len({len(part) for part in kept}) != 1:
-        raise _misfit(edit, f"each of the {groups} groups must keep as many channels as the others")
-    return kept
-
-
-def _cut_conv(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
-    assert isinstance(module, _ConvNd)
-    width = module.out_channels if edit.axis == "out" else module.in_channels
-    _check_indices(edit, width)
-    if 1 < module.groups == module.in_channels == module.out_channels:
-        cutter.slice(module, ("weight", "bias"), 0, edit)
-        module.in_channels = module.out_channels = module.groups = len(edit.indices)
-        return
-    kept = _per_group(edit, width, module.groups)
-    # A convolution's weight is (out, in / groups, …), a transposed one's (in, out / groups, …).
-    if (edit.axis == "in") == isinstance(module, _ConvTransposeNd):
-        cutter.slice(module, ("weight",), 0, edit)
-    else:
-        cutter.slice_columns(module, kept, edit)
-    if edit.axis == "out":
-        cutter.slice(module, ("bias",), 0, edit)
-        module.out_channels = len(edit.indices)
-    else:
-        module.in_channels = len(edit.indices)
-
-
-def _cut_linear(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
-    assert isinstance(module, nn.Linear)
-    if edit.axis == "out":
-        _check_indices(edit, module.out_features)
-        cutter.slice(module, ("weight", "bias"), 0, edit)
-        module.out_features = len(edit.indices)
-    else:
-        _check_indices(edit, module.in_features)
-        cutter.slice(module, ("weight",), 1, edit)
-        module.in_features = len(edit.indices)
-
-
-def _cut_batch_norm(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
-    assert isinstance(module, _NormBase)
-    _check_indices(edit, module.num_features)
-    cutter.slice(module, ("weight", "bias", "running_mean", "running_var"), 0, edit)
-    module.num_features = len(edit.indices)
-
-
-def _cut_layer_norm(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
-    assert isinstance(module, nn.LayerNorm)
-    _check_indices(edit, module.normalized_shape[-1])
-    cutter.slice(module, ("weight", "bias"), len(module.normalized_shape) - 1, edit)
-    module.normalized_shape = (*module.normalized_shape[:-1], len(edit.indices))
-
-
-def _cut_group_norm(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
-    assert isinstance(module, nn.GroupNorm)
-    _check_indices(edit, module.num_channels)
-    _per_group(edit, module.num_channels, module.num_groups)
-    cutter.slice(module, ("weight", "bias"), 0, edit)
-    module.num_channels = len(edit.indices)
-
-
-def _cut_embedding(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
-    assert isinstance(module, nn.Embedding)
-    _check_indices(edit, module.embedding_dim)
-    cutter.slice(module, ("weight",), 1, edit)
-    module.embedding_dim = len(edit.indices)
-
-
-def _cut_prelu(cutter: _Cutter, module: nn.Module, edit: Keep) -> None:
-    assert isinstance(module, nn.PReLU)
-    _check_indices(edit, module.num_parameters)
-    cutter.slice(module, ("weight",), 0, edit)
-    module.num_parameters = len(edit.indices)
-
-
-_CUTS: tuple[
-    tuple[tuple[type[nn.Module], ...], Callable[[_Cutter, nn.Module, Keep], None]], ...
-] = (
-    ((_ConvNd,), _cut_conv),
-    ((nn.Linear,), _cut_linear),
-    ((_NormBase,), _cut_batch_norm),
-    ((nn.LayerNorm,), _cut_layer_norm),
-    ((nn.GroupNorm,), _cut_group_norm),
-    ((nn.Embedding,), _cut_embedding),
-    ((nn.PReLU,), _cut_prelu),
-)
+def _tie(modules: Sequence[nn.Module], edit: Tie) -> None:
+    weights = [module._parameters.get("weight") for module in modules]
+    found = [weight for weight in weights if weight is not None]
+    if len(found) < max(2, len(weights)) or len({weight.shape for weight in found}) != 1:
+        shapes = {
+            name: weight is not None and tuple(weight.shape)
+            for name, weight in zip(edit.modules, weights, strict=True)
+        }
+        raise ModelError(
+            f"The plan ties layers, at least two with weights of one shape, but got {shapes}."
+        )
+    mean = torch.stack([weight.detach() for weight in found]).mean(dim=0)
+    shared = nn.Parameter(mean, requires_grad=found[0].requires_grad)
+    for module in modules:
+        module.weight = shared

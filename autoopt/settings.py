@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -41,8 +42,10 @@ class Budget:
         if self.seconds is None and self.trials is None:
             raise ValueError("a budget must have seconds or trials, but got neither")
         for name, value in (("seconds", self.seconds), ("trials", self.trials)):
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name} > 0` must hold for a budget, but got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(
+                    f"`{name} > 0` must hold for a budget, and be finite, but got {value}"
+                )
 
     @classmethod
     def parse(cls, value: float | str | timedelta | Budget) -> Budget:
@@ -126,6 +129,8 @@ class Settings:
         Objectives in the order in which they are searched; the first is the quality.
     objectives
         Their names in the table of objectives, in the same order.
+    bounded
+        Further objectives that are measured for the sake of their bounds alone.
     constraints
         Objective to ``"<= bound"`` or ``">= bound"``, as given.
     max_drop
@@ -158,8 +163,19 @@ class Settings:
     notes: tuple[str, ...]
     task_options: Mapping[str, Any] = field(default_factory=dict)
     own_techniques: tuple[str, ...] = ()
+    bounded: tuple[Axis, ...] = ()
     measure_seconds: float = 1.0
     sampler: str = "staged"
+
+    @property
+    def bounded_axes(self) -> tuple[Axis, ...]:
+        """Everything that may be bounded: the objectives, and what is measured beside them."""
+        return (*self.axes, *self.bounded)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of all objectives that are measured, in the table of objectives."""
+        return (*self.objectives, *(axis.name for axis in self.bounded))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -169,6 +185,7 @@ class Settings:
             "format": FORMAT,
             "space": self.space.to_dict(),
             "axes": [asdict(axis) for axis in self.axes],
+            "bounded": [asdict(axis) for axis in self.bounded],
             "budget": asdict(self.budget),
             "limits": asdict(self.limits),
         }
@@ -191,7 +208,8 @@ class Settings:
         for name in ("objectives", "notes", "own_techniques"):
             values[name] = tuple(values[name])
         values["space"] = SearchSpace.from_dict(values["space"])
-        values["axes"] = tuple(Axis(**axis) for axis in values["axes"])
+        for name in ("axes", "bounded"):
+            values[name] = tuple(Axis(**axis) for axis in values[name])
         values["budget"] = Budget(**values["budget"])
         values["limits"] = Limits(**values["limits"])
         return cls(**values)

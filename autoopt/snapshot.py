@@ -87,6 +87,17 @@ def dump(value: Any, folder: Path) -> bytes:
     return pickle.dumps(_Payload(path, file, storages, tuple(order), stream.getvalue()))
 
 
+def check(value: Any) -> None:
+    """Raise what `dump` would raise for a value that cannot travel; nothing is written.
+
+    Raises
+    ------
+    pickle.PicklingError, TypeError
+        As `dump`, and whatever the value's own way of being copied raises.
+    """
+    _Pickler(io.BytesIO()).dump(value)
+
+
 def load(payload: bytes, folder: Path) -> Any:
     """Rebuild what `dump` was given.
 

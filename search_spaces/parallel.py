@@ -14,9 +14,9 @@ PARALLEL: Options = {
     "default": {},
     "tuned": {
         # In total, over all replicas. Powers of two: kernels split their work evenly.
-        "threads": Choice([1, 2, 4], usual=1),
+        "threads": Choice([1, 2, 4], usual=2),
         # Copies that answer parts of a request at the same time.
-        "replicas": Choice([1, 2], usual=1),
+        "replicas": Choice([1, 2], usual=2),
         # Samples a call; 0 is the whole request.
         "batch": Choice([0, 1, 4, 8, 16], usual=0),
     },

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from search_spaces.cores import usable_cores
 from search_spaces.dimensions import Choice
 from search_spaces.errors import UnknownNameError
 from search_spaces.factorization import FACTORIZATION
@@ -18,7 +18,7 @@ from search_spaces.runtimes import RUNTIMES
 from search_spaces.space import SearchSpace
 from search_spaces.students import STUDENTS
 
-__all__ = ["PRESETS", "balanced", "preset", "quick", "thorough"]
+__all__ = ["PRESETS", "balanced", "edge", "preset", "quick", "thorough"]
 
 
 def quick(cores: int | None = None) -> SearchSpace:
@@ -27,7 +27,7 @@ def quick(cores: int | None = None) -> SearchSpace:
     Parameters
     ----------
     cores : int, optional
-        Cores that candidates may use; those of this machine by default.
+        Cores that candidates may use; those that this process may use by default.
     """
     return balanced(cores).narrow(
         student={"none": {}, "width": {"fraction": [0.25, 0.375, 0.5]}},
@@ -56,7 +56,7 @@ def balanced(cores: int | None = None) -> SearchSpace:
     Parameters
     ----------
     cores : int, optional
-        Cores that candidates may use; those of this machine by default.
+        Cores that candidates may use; those that this process may use by default.
     """
     space = _whole_menu().narrow(
         student=["none", "width", "depth"],
@@ -76,7 +76,7 @@ def thorough(cores: int | None = None) -> SearchSpace:
     Parameters
     ----------
     cores : int, optional
-        Cores that candidates may use; those of this machine by default.
+        Cores that candidates may use; those that this process may use by default.
     """
     space = _whole_menu().extend(
         student={
@@ -103,10 +103,31 @@ def thorough(cores: int | None = None) -> SearchSpace:
     return _capped(space, cores)
 
 
+def edge(cores: int | None = None) -> SearchSpace:
+    """Give what makes the smallest files: cut networks and weights in 8 bits and fewer.
+
+    Parameters
+    ----------
+    cores : int, optional
+        Cores that candidates may use; those of this machine by default.
+    """
+    space = _whole_menu().narrow(
+        student=["none", "width", "depth"],
+        pruning=["none", "magnitude"],
+        factorization=["none"],
+        recovery=["none", "recalibrate", "finetune", "distill"],
+        quantization=["float32", "static_int8", "packed", "codebook", "binary", "mixed"],
+        runtime=["eager", "onnxruntime", "openvino"],
+        # Small devices answer one request at a time.
+        parallel=["default"],
+    )
+    return _capped(space, cores)
+
+
 PRESETS: Final[Mapping[str, Callable[[int | None], SearchSpace]]] = MappingProxyType(
-    {"quick": quick, "balanced": balanced, "thorough": thorough}
+    {"quick": quick, "balanced": balanced, "thorough": thorough, "edge": edge}
 )
-"""Name → function that gives the space for a number of cores (None: those of this machine)."""
+"""Name → function that gives the space for a number of cores (None: those to use)."""
 
 
 def preset(name: str, cores: int | None = None) -> SearchSpace:
@@ -137,5 +158,5 @@ def _whole_menu() -> SearchSpace:
 
 
 def _capped(space: SearchSpace, cores: int | None) -> SearchSpace:
-    available = (os.cpu_count() or 1) if cores is None else cores
+    available = usable_cores() if cores is None else cores
     return SearchSpace({**space.slots, "parallel": cap_threads(space.slots["parallel"], available)})

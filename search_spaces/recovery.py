@@ -24,4 +24,44 @@ RECOVERY: Options = {
         "temperature": Choice([2.0, 4.0], usual=4.0),
         "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
     },
+    # Training with weights rounded as they will be: where rounding after training loses too much,
+    # at 4 and 2 bits above all. It decides the quantization, which is then no choice any more.
+    "qat": {
+        "bits": Choice([8, 4, 2], usual=4),
+        "scheme": Choice(["symmetric", "affine"], usual="symmetric"),
+        "epochs": Choice([4, 8], usual=4),
+        "learning_rate": Choice([3e-4, 1e-3], usual=1e-3),
+    },
+    # The raw outputs instead: no temperature to find. Labels count as much as the original by
+    # default, because outputs of large scale would drown them.
+    "distill_logits": {
+        "epochs": Choice([6, 12], usual=6),
+        "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
+        "alpha": Choice([0.5, 0.9], usual=0.5),
+    },
+    # What layers inside give, beside soft targets. A guide for deep students, whose first layers
+    # the outputs hardly reach; too heavy a weight and the student copies instead of solving.
+    "distill_features": {
+        "epochs": Choice([6, 12], usual=6),
+        "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
+        "beta": Choice([0.3, 1.0, 3.0], usual=1.0),
+    },
+    # Where layers look. Maps have norm 1, so their distances are small and weights large.
+    "distill_attention": {
+        "epochs": Choice([6, 12], usual=6),
+        "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
+        "beta": Choice([3.0, 10.0, 30.0], usual=10.0),
+    },
+    # The mean of several teachers; each snapshot costs two epochs of the original, once.
+    "distill_ensemble": {
+        "epochs": Choice([6, 12], usual=6),
+        "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
+        "members": Choice([1, 2, 4], usual=2),
+    },
+    # The student teaches the original first. Three trainings, so only few epochs each.
+    "distill_reversed": {
+        "epochs": Choice([4, 8], usual=4),
+        "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
+        "alpha": Choice([0.5, 0.9], usual=0.9),
+    },
 }

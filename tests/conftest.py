@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from functools import cache
 
@@ -7,8 +8,10 @@ import pytest
 from hypothesis import settings
 
 # Examples that build models take as long as the machine is busy: a deadline would only be noise.
-settings.register_profile("autoopt", deadline=None, database=None)
-settings.load_profile("autoopt")
+# What was green stays green: new examples are looked for on request (HYPOTHESIS_PROFILE=explore).
+settings.register_profile("autoopt", deadline=None, database=None, derandomize=True)
+settings.register_profile("explore", deadline=None, database=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "autoopt"))
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
 from autoopt.panel.messages import Objective, Row
@@ -31,7 +33,7 @@ def make_row(
         "feasible": True,
         "recommended": False,
         "summary": f"strategy {number}",
-        "recipe": "runtime: openvino",
+        "choices": {"quantization": "float32", "runtime": "openvino"},
         "values": {
             "accuracy": [accuracy, accuracy - 0.01, accuracy + 0.01],
             "latency": [latency, latency * 0.9, latency * 1.1],
@@ -46,6 +48,67 @@ def make_row(
 
 def failed_row(number: int, **changes: Any) -> Row:
     """Give a row that failed."""
-    failure = {"stage": "build", "kind": "out_of_memory", "message": "no memory left"}
+    failure = {"stage": "build", "kind": "out_of_memory", "message": "no memory left", "log": ""}
     changes = {"failure": failure, "front": False, "speedup": None, "values": {}, **changes}
     return make_row(number, state="failed", **changes)
+
+
+def example_rows(count: int = 60, *, seed: int = 0) -> list[Row]:
+    """Give trials that look like those of a search: the original, singles, then the search."""
+    draw = random.Random(seed)
+    rows = [
+        _example(0, "original", "none", "float32", "eager", draw),
+        *(
+            _example(n + 1, "baseline", "none", "float32", runtime, draw)
+            for n, runtime in enumerate(("onnxruntime", "openvino"))
+        ),
+        _example(3, "uniform", "none", "static_int8", "openvino", draw),
+    ]
+    for number in range(4, count):
+        pruning = draw.choice(("none", "magnitude", "taylor"))
+        quantization = draw.choice(("float32", "bfloat16", "static_int8", "weight_only"))
+        runtime = draw.choice(("eager", "onnxruntime", "openvino"))
+        rows.append(_example(number, "search", pruning, quantization, runtime, draw))
+        if number % 17 == 9:
+            log = 'Traceback (most recent call last):\n  File "worker", line 1\nMemoryError'
+            note = {"stage": "artifact", "kind": "error", "message": HOSTILE, "log": log}
+            rows[-1] = failed_row(number, failure=note, choices=rows[-1]["choices"])
+    return rows[:count]
+
+
+_SPEED = {"eager": 1.0, "onnxruntime": 1.9, "openvino": 2.6}
+_BITS = {"float32": 1.0, "bfloat16": 0.62, "static_int8": 0.3, "weight_only": 0.85}
+
+
+def _example(
+    number: int, role: str, pruning: str, quantization: str, runtime: str, draw: random.Random
+) -> Row:
+    keep = 1.0 if pruning == "none" else draw.choice((0.25, 0.5, 0.75))
+    latency = 15.2 / _SPEED[runtime] * _BITS[quantization] * keep**1.3 * draw.uniform(0.9, 1.1)
+    if role == "original":
+        latency = 15.2
+    loss = 0.012 * (1 - keep) ** 2 + (1 - _BITS[quantization]) ** 2 * 0.008
+    accuracy = (
+        round(360 * (0.9945 - loss - (0 if role == "original" else draw.uniform(0, 0.004)))) / 360
+    )
+    half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / 360)
+    choices: dict[str, Any] = {"pruning": pruning, "quantization": quantization, "runtime": runtime}
+    if pruning != "none":
+        choices["pruning.keep"] = keep
+    words = [f"{pruning} {keep}"] if pruning != "none" else []
+    return make_row(
+        number,
+        accuracy=accuracy,
+        latency=latency,
+        size=2.71 * keep * {"float32": 1.0, "bfloat16": 0.5}.get(quantization, 0.26),
+        role=role,
+        front=False,
+        choices=choices,
+        summary=" · ".join([*words, quantization.replace("_", " "), runtime]),
+        speedup=15.2 / latency,
+        values={
+            "accuracy": [accuracy, accuracy - half, min(1.0, accuracy + half)],
+            "latency": [latency, latency * 0.96, latency * 1.05],
+            "size": [2.71 * keep * {"float32": 1.0, "bfloat16": 0.5}.get(quantization, 0.26)] * 3,
+        },
+    )

@@ -24,6 +24,20 @@ REQUESTS = {
     "static_kept": Quantization("static", 8, "per_tensor", "first_last"),
     "weights8": Quantization("weight_only", 8),
     "weights4": Quantization("weight_only", 4),
+    "float16": Quantization("float16", 16),
+    "dynamic": Quantization("dynamic", 8),
+    "percentile": Quantization("static", 8, calibration="percentile", percentile=99.9),
+    "mse": Quantization("static", 8, calibration="mse"),
+    "entropy": Quantization("static", 8, calibration="entropy"),
+    "symmetric": Quantization("static", 8, activations="symmetric", calibration="mse"),
+    "weights8_tensor": Quantization("weight_only", 8, "per_tensor"),
+    "affine4": Quantization("weight_only", 4, scheme="affine"),
+    "affine8_groups": Quantization("weight_only", 8, "per_group", scheme="affine", group=6),
+    "groups4": Quantization("weight_only", 4, "per_group", group=8),
+    "weights2": Quantization("weight_only", 2, "per_group", "first_last_int8", group=8),
+    "codebook": Quantization("codebook", 4, "per_tensor", clusters=16),
+    "codebook_odd": Quantization("codebook", 6, "per_tensor", clusters=40),
+    "binary": Quantization("binary", 1, keep="first_last_int8"),
 }
 # How far from the network an artefact of that precision may be, as a share of the output's norm.
 TOLERANCE = {
@@ -33,6 +47,20 @@ TOLERANCE = {
     "static_kept": 0.15,
     "weights8": 0.03,
     "weights4": 0.3,
+    "float16": 0.005,
+    "dynamic": 0.15,
+    "percentile": 0.15,
+    "mse": 0.15,
+    "entropy": 0.3,
+    "symmetric": 0.15,
+    "weights8_tensor": 0.03,
+    "affine4": 0.3,
+    "affine8_groups": 0.03,
+    "groups4": 0.3,
+    "weights2": 0.6,
+    "codebook": 0.2,
+    "codebook_odd": 0.1,
+    "binary": 1.0,
 }
 
 

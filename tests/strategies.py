@@ -1,4 +1,4 @@
-"""Hypothesis strategies for dimensions, spaces and points."""
+"""Hypothesis strategies for dimensions, spaces, points, layers, plans and weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import numpy as np
+import torch
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import nn
 
+from autoopt.plan import Drop, Edit, Factor, Keep, Tie
 from search_spaces import NEUTRAL, SLOTS, Choice, Dimension, Float, Int, Point, SearchSpace
 
 scalars = st.one_of(
@@ -110,3 +115,68 @@ def narrowings(draw: st.DrawFn, space: SearchSpace) -> dict[str, Any]:
             for option in kept
         }
     return arguments
+
+
+def weight_rows() -> st.SearchStrategy[np.ndarray]:
+    """Matrices of float32 weights, one row an output channel; zeros and equal ones among them."""
+    sizes = st.floats(-4, 4, width=32).map(lambda x: x if abs(x) > 1e-6 else 0.0)
+    shapes = st.tuples(st.integers(1, 4), st.integers(1, 20))
+    return arrays.arrays(np.float32, shapes, elements=sizes)
+
+
+@st.composite
+def factorable_layers(draw: st.DrawFn) -> tuple[Any, Any, torch.Tensor]:
+    """Layers that can be split into two, with a scheme and an input."""
+    seed = draw(st.integers(0, 2**31))
+    taken, given = draw(st.integers(2, 9)), draw(st.integers(2, 9))
+    bias = draw(st.booleans())
+    kind = draw(st.sampled_from(["linear", "series", "image"]))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        if kind == "linear":
+            return nn.Linear(taken, given, bias=bias), "channel", torch.randn(3, taken)
+        sizes = st.integers(2, 3)
+        if kind == "series":
+            layer: Any = nn.Conv1d(taken, given, draw(sizes), padding=1, bias=bias)
+            return layer, "channel", torch.randn(2, taken, 9)
+        layer = nn.Conv2d(
+            taken,
+            given,
+            (draw(sizes), draw(sizes)),
+            stride=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
+            padding=(draw(st.integers(0, 1)), draw(st.integers(0, 1))),
+            dilation=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
+            bias=bias,
+        )
+        scheme = draw(st.sampled_from(["channel", "spatial"]))
+        return layer, scheme, torch.randn(2, taken, 9, 8)
+
+
+@st.composite
+def cut_plans(draw: st.DrawFn) -> tuple[nn.Module, tuple[Edit, ...]]:
+    """Small networks and plans of every kind of edit that fit them."""
+    width, depth = draw(st.integers(3, 8)), draw(st.integers(1, 3))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(draw(st.integers(0, 2**31)))
+        blocks = [nn.Linear(width, width) for _ in range(depth)]
+        model = nn.Sequential(nn.Linear(4, width), *blocks, nn.Linear(width, 3))
+    plan: list[Edit] = []
+    if draw(st.booleans()):
+        kept = sorted(draw(st.sets(st.integers(0, width - 1), min_size=1)))
+        plan += [Keep("0", "out", tuple(kept)), Keep("1", "in", tuple(kept))]
+    elif depth > 1 and draw(st.booleans()):
+        plan.append(Drop("2"))
+    elif depth > 1 and draw(st.booleans()):
+        plan.append(Tie(tuple(str(number + 1) for number in range(depth))))
+    if draw(st.booleans()):
+        plan.append(Factor(str(depth + 1), draw(st.integers(1, 3))))
+    return model, tuple(plan)
+
+
+@st.composite
+def matrices(draw: st.DrawFn, *, columns: int | None = None) -> torch.Tensor:
+    """Small float32 matrices, some with zeros and with equal values."""
+    shape = (draw(st.integers(1, 6)), columns or draw(st.integers(1, 9)))
+    values = st.one_of(st.floats(-4, 4, width=32), st.sampled_from([0.0, 1.0, -1.0]))
+    count = shape[0] * shape[1]
+    return torch.tensor(draw(st.lists(values, min_size=count, max_size=count))).reshape(shape)

@@ -17,6 +17,7 @@ HERE = __name__
 TABLE = {
     "sample": f"{HERE}:sample",
     "empty": f"{HERE}:empty",
+    "listing": f"{HERE}:listing",
     "word": f"{HERE}:word",
     "absent": "tests.benchmarks.no_such_module:run",
 }
@@ -24,6 +25,10 @@ TABLE = {
 
 def sample() -> dict[str, float]:
     return {"share": 0.0312345678, "trials": 61}
+
+
+def listing() -> registry.Report:
+    return registry.Report({"ok": 1.0}, {"cells": [{"technique": "a", "outcome": "ok"}]})
 
 
 def empty() -> dict[str, float]:
@@ -70,13 +75,13 @@ def test_an_unknown_name_lists_the_known_ones():
     status, text = run("sampel")
     assert status == 2
     assert "unknown benchmark 'sampel'" in text
-    assert "absent, empty, sample, word" in text
+    assert "absent, empty, listing, sample, word" in text
 
 
 def test_no_name_lists_the_known_ones():
     status, text = run()
     assert status == 2
-    assert "absent, empty, sample, word" in text
+    assert "absent, empty, listing, sample, word" in text
 
 
 def test_a_benchmark_without_figures_is_an_error():
@@ -115,3 +120,11 @@ def test_the_module_runs_as_a_command():
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split() == sorted(registry.BENCHMARKS)
+
+
+def test_lists_stand_in_the_json_beside_the_figures(tmp_path: Path):
+    path = tmp_path / "cells.json"
+    assert run("listing", "--json", str(path))[0] == 0
+    found = json.loads(path.read_text())
+    assert found["cells"] == [{"technique": "a", "outcome": "ok"}]
+    assert found["figures"] == {"ok": 1.0}

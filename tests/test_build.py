@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from autoopt.build import Bench, Steps
 from autoopt.cache import Cache
@@ -17,9 +18,12 @@ from autoopt.controller.baselines import original
 from autoopt.errors import DivergedError, RefusedError
 from autoopt.plan import Keep
 from autoopt.recipe import Recipe
+from autoopt.runtimes.artifact import read_manifest
 from autoopt.targets import load_target
+from autoopt.task import make_task
 from tests.runtime_builds import tiny_task
 from tests.small_searches import narrow
+from tests.technique_models import task_of
 
 HALF = Recipe.of({"student": ("width", {"fraction": 0.5})})
 
@@ -40,8 +44,8 @@ class Shifted:
         return model
 
 
-def bench(folder: Path, **changes: Any) -> Bench:
-    made = Bench(tiny_task("mlp"), load_target("cpu"), Cache(folder), **changes)
+def bench(folder: Path, *, task: Any = None, **changes: Any) -> Bench:
+    made = Bench(task or tiny_task("mlp"), load_target("cpu"), Cache(folder), **changes)
     return made
 
 
@@ -62,6 +66,37 @@ def test_a_found_network_answers_as_the_one_that_was_made(tmp_path: Path) -> Non
     assert sum(p.numel() for p in finder.network(HALF).parameters()) < sum(
         p.numel() for p in tiny_task("mlp").model.parameters()
     )
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [("factorization", "svd"), ("factorization", "activation_svd"), ("factorization", "tied")],
+    ids="-".join,
+)
+def test_rewritten_weights_are_found_as_they_were_made(tmp_path: Path, pick: Any) -> None:
+    slot, option = pick
+    recipe = Recipe.of({slot: (option, {})})
+    maker, finder = (bench(tmp_path / option, task=task_of("residual")) for _ in range(2))
+    maker.build_network(recipe)
+    made, found = maker.network(recipe).state_dict(), finder.network(recipe).state_dict()
+    assert made.keys() == found.keys()
+    assert all(torch.equal(value, found[name]) for name, value in made.items())
+
+
+def test_the_artefact_of_a_sparse_and_trained_network_is_compressed(tmp_path: Path) -> None:
+    recipe = Recipe.of(
+        {
+            "pruning": ("sparse", {"sparsity": 0.8}),
+            "recovery": ("finetune", {"epochs": 1}),
+            "runtime": ("onnxruntime", {}),
+        }
+    )
+    builder = bench(tmp_path)
+    builder.build_network(recipe)
+    manifest = read_manifest(builder.artifact_folder(builder.build_artifact(recipe).key))
+    assert manifest.realised["zeros"] == pytest.approx(0.8, abs=0.01)
+    assert manifest.realised["storage_only"]
+    assert manifest.model == "model.onnx.gz"
 
 
 def test_a_cached_network_is_a_plan_and_plain_weights(tmp_path: Path) -> None:
@@ -168,6 +203,25 @@ def test_a_half_written_entry_is_not_found(tmp_path: Path, monkeypatch: Any) -> 
     assert not bench(tmp_path).build_network(HALF).cached
 
 
+def test_a_damaged_network_is_made_anew(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    first = made.build_network(HALF)
+    weights = made.cache.folder / "networks" / first.key / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    again = bench(tmp_path).build_network(HALF)
+    assert (again.key, again.cached) == (first.key, False)
+
+
+def test_only_networks_that_would_be_made_the_same_are_paid_for(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    assert made.paid() == []
+    made.build_network(HALF)
+    assert [Recipe.from_dict(network) for network in made.paid()] == [HALF]
+    assert bench(tmp_path, scope="another").paid() == []
+    made.task = replace(made.task, seed=made.task.seed + 1)
+    assert made.paid() == []
+
+
 def test_steps_are_replayed_in_their_order(tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)).eval()
     edits = (Keep("0", "out", (0, 2)), Keep("1", "in", (0, 2)))
@@ -179,3 +233,84 @@ def test_steps_are_replayed_in_their_order(tmp_path: Path) -> None:
     x = torch.ones(3, 4)
     torch.testing.assert_close(found(x), small(x))
     assert network[0].weight.shape == (4, 4)
+
+
+class Extra(nn.Module):
+    """Keeps something that is no tensor in its state, and one weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(64, 32)
+        self.first = nn.Linear(32, 16)
+        self.second = nn.Linear(16, 16)
+        self.third = nn.Linear(16, 16)
+        self.third.weight = self.second.weight
+        self.head = nn.Linear(16, 4)
+        self.version = 1
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = torch.relu(self.first(torch.relu(self.wide(x.flatten(1)))))
+        return self.head(torch.relu(self.third(torch.relu(self.second(x)))))
+
+    def get_extra_state(self) -> Any:
+        return {"version": self.version}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.version = state["version"]
+
+
+@dataclass(frozen=True)
+class OwnRecovery(Shifted):
+    slot = "recovery"
+
+
+def extra_task() -> Any:
+    torch.manual_seed(0)
+    model = Extra().eval()
+    model.version = 7
+    x, y = tiny_task("mlp").train.inputs()[0], tiny_task("mlp").train.targets()
+    return make_task(model, (x.numpy(), y.numpy()), request_size=4, threads=1)
+
+
+@pytest.mark.parametrize(
+    "cut", [{}, {"student": ("width", {"fraction": 0.5})}], ids=["own recovery", "width"]
+)
+def test_state_that_is_no_tensor_and_shared_weights_come_back(tmp_path: Path, cut: Any) -> None:
+    task = extra_task()
+    recovery = ("shifted", {"by": 0.25}) if not cut else ("finetune", {"epochs": 1})
+    recipe = Recipe.of({**cut, "recovery": recovery})
+    own, cpu = {"shifted": OwnRecovery}, load_target("cpu")
+    maker, finder = (Bench(task, cpu, Cache(tmp_path), techniques=own) for _ in range(2))
+    maker.build_network(recipe)
+    made, found = maker.network(recipe), finder.network(recipe)
+    assert made is not found
+    with torch.no_grad():
+        torch.testing.assert_close(made(*task.example), found(*task.example))
+    assert isinstance(found, Extra)
+    assert found.version == 7
+    assert found.third.weight is found.second.weight
+
+
+def test_weights_of_another_plan_are_refused(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    Steps().save(network, tmp_path)
+    with pytest.raises(RuntimeError, match=r"do not fit their plan: 1\.bias, 1\.weight"):
+        Steps.load(tmp_path, network[:1], lambda model, _: model)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        {"student": ("width", {"fraction": 1.0})},
+        {"student": ("width", {"fraction": 0.99})},
+        {"student": ("depth", {"fraction": 0.9})},
+        {"pruning": ("magnitude", {"ratio": 0.0})},
+        {"pruning": ("magnitude", {"ratio": 0.05})},
+    ],
+    ids=str,
+)
+def test_what_would_change_nothing_is_refused(tmp_path: Path, pick: Any) -> None:
+    made = Bench(task_of("plain"), load_target("cpu"), Cache(tmp_path))
+    with pytest.raises(RefusedError, match="it changes nothing in this network"):
+        made.build_network(Recipe.of(pick))
+    assert not list(Cache(tmp_path).entries("networks"))

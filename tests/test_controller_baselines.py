@@ -51,15 +51,18 @@ def test_uniform_holds_each_technique_once_alone_and_at_its_usual_setting() -> N
         picked = [
             (slot, option)
             for slot, (option, _) in recipe.point().items()
-            if slot in ("quantization", "student", "pruning") and option not in ("none", "float32")
+            if slot not in ("recovery", "runtime") and option not in ("none", "float32", "default")
         ]
         assert len(picked) == 1
         ((slot, option),) = picked
         assert recipe[slot].settings == space.usual(slot, option)
-        assert recipe["parallel"].option == "default"
         alone.add(option)
-    assert alone == {"bfloat16", "static_int8", "weight_only", "width", "magnitude"}
+    assert alone == {"bfloat16", "static_int8", "weight_only", "tuned", "width", "magnitude"}
     assert len({recipe.id for recipe in recipes}) == len(recipes)
+
+
+def test_one_core_leaves_no_parallel_configuration_to_try_alone() -> None:
+    assert all(r["parallel"].option == "default" for r in uniform(quick(1), never, EVERYWHERE))
 
 
 def test_what_is_cut_out_is_recovered_as_the_field_would_in_float32() -> None:

@@ -14,7 +14,7 @@ import pytest
 from autoopt.controller import SearchController
 from autoopt.controller.baselines import original
 from autoopt.errors import SearchError
-from autoopt.outcome import Done
+from autoopt.outcome import Done, Survey
 from autoopt.recipe import Recipe
 from autoopt.record import Failure
 from autoopt.settings import SAMPLERS, Budget
@@ -145,7 +145,7 @@ def test_what_the_survey_refuses_is_never_tried(tmp_path) -> None:
 
     def answer(stage, recipe):
         if stage == "survey":
-            return Done(0.0, refusals=(refusal,))
+            return Done(0.0, survey=Survey((refusal,)))
         return usual_answer(stage, recipe)
 
     history, _ = run(tmp_path, FakeExecutor(answer), budget=Budget(trials=20))
@@ -305,7 +305,7 @@ def test_two_seeds_search_in_different_orders(tmp_path) -> None:
     for seed in (0, 1):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        history, _ = run(folder, budget=Budget(trials=16), seed=seed)
+        history, _ = run(folder, budget=Budget(trials=24), seed=seed)
         orders.append([record.recipe.id for record in history.records])
     assert orders[0][:5] == orders[1][:5]
     assert orders[0] != orders[1]

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 from torch import nn
 
 from autoopt.errors import ArtifactError, FolderError
@@ -101,6 +103,25 @@ def test_predict_py_answers_like_the_network(runtime, parallel, tmp_path):
     assert_same(np.load(tmp_path / "y.npy"), expected("cnn", 7))
 
 
+@pytest.mark.parametrize(
+    ("runtime", "precision"),
+    [
+        ("onnxruntime", "weights2"), ("onnxruntime", "dynamic"), ("openvino", "codebook_odd"),
+        ("eager", "binary"),
+    ],
+)  # fmt: skip
+def test_predict_py_unpacks_stored_weights_like_loading_does(runtime, precision, tmp_path):
+    folder = export_strategy(built("cnn", runtime, precision), "", {}, tmp_path / "export")
+    np.save(tmp_path / "x.npy", samples("cnn", 7))
+    run_script(sys.executable, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    with load(folder) as predict:
+        answers = np.asarray(predict(samples("cnn", 7)), dtype=np.float32)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), answers, atol=1e-5)
+    assert distance(answers, expected("cnn", 7)) < TOLERANCE[precision]
+    lines = (folder / "predict.py").read_text().splitlines()
+    assert max(map(len, lines)) <= 100
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_predict_py_has_ten_lines_where_a_request_is_answered_whole(runtime, tmp_path):
     folder = export_strategy(
@@ -110,6 +131,14 @@ def test_predict_py_has_ten_lines_where_a_request_is_answered_whole(runtime, tmp
     code = [line for line in script.splitlines()[1:] if line.strip()]
     assert len(code) <= 10
     assert max(map(len, code)) <= 100
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+def test_predict_py_takes_what_numpy_makes_unasked(runtime, tmp_path):
+    folder = export_strategy(built("mlp", runtime), "", {}, tmp_path / "export")
+    np.save(tmp_path / "x.npy", samples("mlp", 7).astype(np.float64))
+    run_script(sys.executable, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert_same(np.load(tmp_path / "y.npy"), expected("mlp", 7))
 
 
 def test_predict_py_prints_where_no_file_is_given(tmp_path):
@@ -142,6 +171,12 @@ sys.modules["autoopt"] = None
 sys.argv = [sys.argv[1] + "/predict.py", *sys.argv[2:]]
 runpy.run_path(sys.argv[0], run_name="__main__")
 assert sys.modules["autoopt"] is None
+"""
+
+
+FINDS = """
+import importlib.util, sys
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))
 """
 
 
@@ -203,6 +238,44 @@ def test_predict_py_runs_where_only_numpy_and_the_runtime_are_installed(runtime,
     with load(folder) as predict:
         wanted: Any = predict(samples("cnn", 7))
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), wanted, atol=1e-4)
+
+
+def requirements(name: str) -> dict[str, Distribution]:
+    """Return an installed distribution and all that it needs, by name."""
+    found: dict[str, Distribution] = {}
+    waiting = [name]
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if wanted and requirement.name not in found:
+            found[requirement.name] = distribution(requirement.name)
+            waiting += found[requirement.name].requires or []
+    return found
+
+
+def bare_environment(home: Path, *names: str) -> str:
+    """Return a Python that finds these distributions, what they need, and nothing else."""
+    venv.create(home, with_pip=False)
+    (site,) = home.glob("lib/python*/site-packages")
+    for item in {key: d for name in names for key, d in requirements(name).items()}.values():
+        for top in {file.parts[0] for file in item.files or () if file.parts[0] != ".."}:
+            if not (site / top).exists() and top != "__pycache__":
+                (site / top).symlink_to(Path(str(item.locate_file(top))))
+    return str(home / "bin" / "python")
+
+
+def test_predict_py_of_torch_runs_where_only_numpy_and_torch_are_installed(tmp_path):
+    # Installing torch takes minutes; links to what is installed make the same environment.
+    python = bare_environment(tmp_path / "venv", "torch", "numpy")
+    absent = "autoopt cloudpickle onnx onnxruntime openvino optuna pandas safetensors scipy sklearn"
+    found = subprocess.run(
+        [python, "-c", FINDS, *absent.split()], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert found.stdout.split() == [], found.stderr
+    folder = export_strategy(built("cnn", "eager"), "", {}, tmp_path / "export")
+    np.save(tmp_path / "x.npy", samples("cnn", 7))
+    run_script(python, folder, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert_same(np.load(tmp_path / "y.npy"), expected("cnn", 7))
 
 
 def test_an_earlier_export_is_replaced_only_when_told(tmp_path):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from autoopt.errors import ArtifactError
 from autoopt.exporting import export_strategy
 from autoopt.interfaces import Parallel
 from autoopt.loading import Predictor, load
-from autoopt.runtimes.artifact import Manifest, Port
+from autoopt.runtimes.artifact import Manifest, Port, checksum
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from tests.runtime_builds import assert_same, built, expected, samples
 
@@ -81,6 +82,31 @@ def test_a_changed_file_is_named(folder):
     path = folder / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(ArtifactError, match=r"'model\.onnx' .* is not what was exported"):
+        load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x07" + b"\xff" * 40, b"\x08\x07"])
+def test_a_file_that_is_no_model_is_refused(folder, content):
+    (folder / "model.onnx").write_bytes(content)
+    change(folder, files={"model.onnx": checksum(folder / "model.onnx")})
+    with pytest.raises(ArtifactError, match=r"ONNX Runtime cannot open 'model\.onnx'"):
+        load(folder)
+
+
+@pytest.mark.parametrize("place", ["beside.bin", "../beside.bin", "/etc/hostname"])
+def test_weights_in_files_that_no_checksum_covers_are_refused(folder, place):
+    model = onnx.load(folder / "model.onnx")
+    for number, tensor in enumerate(model.graph.initializer):
+        content = tensor.raw_data or b"\0" * 4
+        for where in (folder, folder.parent):
+            (where / f"{number}beside.bin").write_bytes(content)
+        onnx.external_data_helper.set_external_data(
+            tensor, place.replace("beside", f"{number}beside")
+        )
+        tensor.ClearField("raw_data")
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    change(folder, files={"model.onnx": checksum(folder / "model.onnx")})
+    with pytest.raises(ArtifactError, match="must hold their weights themselves"):
         load(folder)
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.errors import SearchError
 from autoopt.measure.lock import device_lock
 
 ROOT = Path(__file__).parents[1]
 
 HOLDER = """
 import sys
+from autoopt.errors import SearchError
 from autoopt.measure.lock import device_lock
 with device_lock(sys.argv[1], timeout=20):
     print("held", flush=True)
@@ -50,7 +52,7 @@ def test_a_device_in_use_elsewhere_is_waited_for_and_then_reported(
     start = time.monotonic()
     with (
         pytest.raises(
-            TimeoutError, match=r"measuring on 'cuda:0' for 0 s \(.*cuda-0\.lock\); stop"
+            SearchError, match=r"measuring on 'cuda:0' for 0 s \(.*cuda-0\.lock\); stop"
         ) as told,
         device_lock("cuda:0", timeout=0.3),
     ):

@@ -112,7 +112,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_log_as_it_was(log: Log):
 
 
 def test_a_missing_log_is_named_with_its_folder(tmp_path: Path):
-    with pytest.raises(FolderError, match=r"there is no search in .*: log\.sqlite is missing"):
+    with pytest.raises(FolderError, match=r"there is no search in .*: log\.sqlite is gone"):
         Log(tmp_path / "log.sqlite")
     assert list(tmp_path.iterdir()) == []
 

@@ -90,7 +90,7 @@ def test_the_saved_quickstart_holds_the_panel_at_its_end(quickstart: tuple[Any, 
     model = notebook.metadata.widgets[STATE]["state"][panel[VIEW]["model_id"]]
     assert model["state"]["status"]["state"] == "finished"
     assert model["state"]["status"]["trials"] == 3
-    assert [row["number"] for row in model["state"]["rows"]] == list(range(3))
+    assert model["state"]["columns"]["number"] == list(range(3))
     assert [axis["name"] for axis in model["state"]["objectives"]] == [
         "accuracy",
         "latency",

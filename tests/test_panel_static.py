@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoopt.errors import UnknownNameError
@@ -170,6 +170,8 @@ def test_any_values_give_well_formed_svg(pairs):
 
 
 @given(st.floats(min_value=-1e99, max_value=1e99), st.floats(min_value=-1e99, max_value=1e99))
+@example(0.0, 5e-324)
+@example(1e-320, 1e-320)
 def test_an_axis_has_a_handful_of_ticks_between_its_ends(a, b):
     for log in (False, True):
         axis = fit_axis([a, b], log=log)

@@ -49,7 +49,7 @@ def test_a_shown_panel_is_a_view_with_text_and_a_static_twin_that_bears_its_name
     assert view[VIEW]["model_id"] == panel.model_id
     assert "text/plain" in view
     assert "text/html" not in view
-    assert f'class="{panel.twin}"' in twin["text/html"]
+    assert f'class="{panel.name}"' in twin["text/html"]
 
 
 def test_settling_writes_the_front_into_the_twin_and_not_beneath_it(panel, page):
@@ -71,5 +71,5 @@ def test_a_panel_that_was_never_shown_gets_no_twin(panel, page):
 
 def test_two_panels_have_twins_of_different_names(panel):
     other = Panel()
-    assert panel.twin != other.twin
+    assert panel.name != other.name
     other.close()

@@ -1,11 +1,19 @@
+import base64
+import re
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from comm import get_comm_manager
 
+from autoopt.errors import FolderError
+from autoopt.panel import assets
+from autoopt.panel.direct import DirectWay
 from autoopt.panel.messages import starting_status
 from autoopt.panel.widget import SECONDS_BETWEEN_SENDS, Panel
 from tests.panel_rows import HOSTILE, OBJECTIVES, failed_row, make_row
@@ -62,31 +70,33 @@ def test_updates_from_a_thread_are_throttled_and_the_last_one_arrives(panel, wir
     thread.join()
     time.sleep(2.5 * SECONDS_BETWEEN_SENDS)
     messages = wire.contents("rows")
+    assert len(messages) >= 3
     gaps = [b - a for (a, _), (b, _) in pairwise(messages)]
     assert min(gaps) > 0.9 * SECONDS_BETWEEN_SENDS
-    received = [row["number"] for _, content in messages for row in content["rows"]]
+    received = [n for _, content in messages for n in content["columns"]["number"]]
     assert received == list(range(100))
     assert wire.contents("status")[-1][1]["status"]["trials"] == 100
 
 
 def test_the_first_update_goes_out_at_once(panel, wire):
     panel.update([make_row(0)])
-    assert [row["number"] for row in wire.contents("rows")[0][1]["rows"]] == [0]
+    assert wire.contents("rows")[0][1]["columns"]["number"] == [0]
 
 
-def test_a_row_replaces_the_one_with_its_number_and_the_list_stays_the_same(panel):
-    rows = panel.rows
+def test_a_row_replaces_the_one_with_its_number_and_keeps_its_place(panel):
     panel.update([make_row(4), make_row(5)])
     panel.update([make_row(4, summary="newer")])
-    assert panel.rows is rows
-    assert [(row["number"], row["summary"]) for row in rows] == [(4, "newer"), (5, "strategy 5")]
+    assert [(row["number"], row["summary"]) for row in panel.rows] == [
+        (4, "newer"),
+        (5, "strategy 5"),
+    ]
 
 
 def test_the_full_state_is_sent_again_until_a_page_listens(panel, wire):
     panel.update([make_row(0)])
     assert wire.states() == []
     time.sleep(1.2)
-    assert [row["number"] for row in wire.states()[0]["rows"]] == [0]
+    assert wire.states()[0]["columns"]["number"] == [0]
     receive(panel, {"kind": "ready"})
     count = len(wire.states())
     time.sleep(1.2)
@@ -97,7 +107,7 @@ def test_a_page_that_is_ready_gets_rows_and_status(panel, wire):
     panel.update([make_row(0), make_row(1)], status(best="8.4×"))
     receive(panel, {"kind": "ready"})
     state = wire.states()[-1]
-    assert [row["number"] for row in state["rows"]] == [0, 1]
+    assert state["columns"]["number"] == [0, 1]
     assert state["status"]["best"] == "8.4×"
 
 
@@ -105,37 +115,129 @@ def test_an_update_is_not_kept_back_by_the_wait_for_the_next_full_state(panel, w
     panel.update([make_row(0)])
     time.sleep(2 * SECONDS_BETWEEN_SENDS)
     panel.update([make_row(1)])
-    assert [row["number"] for _, c in wire.contents("rows") for row in c["rows"]] == [0, 1]
+    assert [n for _, c in wire.contents("rows") for n in c["columns"]["number"]] == [0, 1]
 
 
-def test_a_choice_reaches_all_callbacks_and_the_trait(panel):
+def test_a_choice_reaches_all_callbacks_and_the_trait(panel, wire):
     heard: list[int] = []
-    panel.on_choose(heard.append)
-    panel.on_choose(lambda number: heard.append(-number))
+    panel.on_command("choose", heard.append)
+    panel.on_command("choose", lambda number: heard.append(-number))
     panel.update([make_row(7)])
     receive(panel, {"kind": "choose", "number": 7})
     assert heard == [7, -7]
     assert panel.chosen == 7
+    assert wire.contents("answer")[-1][1] == {
+        "kind": "answer", "to": "choose", "ok": True, "text": "",
+    }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["choose", "export"])
 @pytest.mark.parametrize(
     ("number", "words"), [(8, "got 8, which failed"), (9, "got 9, which is not known")]
 )
-def test_a_failed_or_unknown_trial_cannot_be_chosen(panel, number, words):
-    heard: list[int] = []
-    panel.on_choose(heard.append)
+def test_a_failed_or_unknown_trial_is_refused_and_the_page_hears_why(
+    panel, wire, kind, number, words
+):
+    heard: list[object] = []
+    panel.on_command(kind, lambda *given: heard.append(given))
     panel.update([failed_row(8)])
-    with pytest.raises(ValueError, match=words):
-        receive(panel, {"kind": "choose", "number": number})
+    receive(panel, {"kind": kind, "number": number, "folder": "deploy"})
+    answer = wire.contents("answer")[-1][1]
+    assert not answer["ok"]
+    assert words in answer["text"]
     assert heard == []
     assert panel.chosen is None
 
 
-def test_stop_reaches_its_callback(panel):
+@pytest.mark.parametrize("kind", ["stop", "pause", "go_on"])
+def test_steering_reaches_its_callback_and_no_other(panel, kind):
     heard: list[str] = []
-    panel.on_stop(lambda: heard.append("stop"))
-    receive(panel, {"kind": "stop"})
-    assert heard == ["stop"]
+    for other in ("stop", "pause", "go_on"):
+        panel.on_command(other, lambda other=other: heard.append(other))
+    receive(panel, {"kind": kind})
+    assert heard == [kind]
+
+
+def test_an_export_is_answered_with_its_folder(panel, wire):
+    panel.on_command("export", lambda number, folder: f"/somewhere/{folder}-{number}")
+    panel.update([make_row(7)])
+    receive(panel, {"kind": "export", "number": 7, "folder": " deploy "})
+    assert wire.contents("answer")[-1][1]["text"] == "/somewhere/deploy-7"
+
+
+def test_an_error_of_a_command_is_answered_in_its_own_words(panel, wire):
+    def full(number, folder):
+        raise FolderError(f"the folder {folder} is there already")
+
+    panel.on_command("export", full)
+    panel.update([make_row(7)])
+    receive(panel, {"kind": "export", "number": 7, "folder": "deploy"})
+    answer = wire.contents("answer")[-1][1]
+    assert (answer["to"], answer["ok"]) == ("export", False)
+    assert answer["text"] == "the folder deploy is there already"
+
+
+def test_a_command_that_no_panel_knows_is_answered_with_the_known_ones(panel, wire):
+    receive(panel, {"kind": "dance"})
+    answer = wire.contents("answer")[-1][1]
+    assert not answer["ok"]
+    assert "ready, pause, go_on, stop, choose, export" in answer["text"]
+
+
+def test_a_part_of_a_filter_is_filled_and_can_be_observed(panel):
+    seen = []
+    panel.observe(lambda change: seen.append(change["new"]), "filter")
+    panel.filter = {"bounds": {"latency": [None, 8]}}
+    whole = {"bounds": {"latency": [None, 8.0]}, "choices": {}, "front": False, "text": ""}
+    assert seen == [whole]
+
+
+def test_a_wrong_filter_is_refused_and_the_old_one_stays(panel):
+    with pytest.raises(ValueError, match="unknown key 'bound'"):
+        panel.filter = {"bound": {}}
+    assert panel.filter["bounds"] == {}
+
+
+def test_the_searchs_needs_become_the_filter_until_somebody_changes_it(panel):
+    panel.need({"latency": [None, 8.0]})
+    assert panel.filter["bounds"] == {"latency": [None, 8.0]}
+    panel.need({"latency": [None, 8.0], "accuracy": [0.98, None]})
+    assert panel.filter["bounds"] == panel.needs
+    panel.filter = {"bounds": {"latency": [None, 3.0]}}
+    panel.need({"accuracy": [0.97, None]})
+    assert panel.filter["bounds"] == {"latency": [None, 3.0]}
+    assert panel.needs == {"accuracy": [0.97, None]}
+
+
+def test_what_the_page_may_change_is_not_overwritten_by_the_full_state(panel, wire):
+    panel.update([make_row(0)])
+    panel.settle()
+    receive(panel, {"kind": "ready"})
+    assert wire.states()
+    for state in wire.states():
+        assert not {"filter", "looks", "selected", "chosen"} & set(state)
+
+
+def test_the_direct_way_performs_what_it_hears_in_a_thread_of_its_own():
+    heard: list[tuple[object, bool]] = []
+    done = threading.Event()
+
+    def perform(content):
+        heard.append((content, threading.current_thread() is threading.main_thread()))
+        done.set()
+
+    class Line:
+        def on_msg(self, callback):
+            self.callback = callback
+
+    way, line = DirectWay("autoopt-test", perform), Line()
+    manager = get_comm_manager()
+    manager.targets["autoopt-test"](line, {})  # type: ignore[arg-type]  # stands for a comm
+    line.callback({"content": {"data": {"kind": "stop"}}})
+    assert done.wait(5)
+    assert heard == [({"kind": "stop"}, False)]
+    way.close()
+    assert "autoopt-test" not in manager.targets
 
 
 def test_the_mimebundle_holds_view_text_and_escaped_html(panel):
@@ -152,9 +254,21 @@ def test_code_and_style_are_strings_and_not_files(panel):
     assert isinstance(panel._esm, str)
     assert "export default" in panel._esm
     assert ".autoopt-panel" in panel._css
-    assert not {"innerHTML", "insertAdjacentHTML", "outerHTML"} & set(
-        panel._esm.replace(".", " ").split()
-    )
+    words = set(re.findall(r"\w+", assets.code()))
+    assert "textContent" in words
+    assert not {"innerHTML", "insertAdjacentHTML", "outerHTML", "eval"} & words
+
+
+def test_the_packed_module_holds_the_code():
+    (packed,) = re.findall(r'atob\("([^"]+)"\)', assets.module())
+    assert zlib.decompress(base64.b64decode(packed)).decode() == assets.code()
+    assert len(assets.module()) < 0.5 * len(assets.code())
+
+
+def test_every_file_of_code_and_style_is_used_once():
+    folder = Path(assets.__file__).parent
+    read = [*assets._CODE, *assets._STYLE]
+    assert sorted(read) == sorted(p.name for p in folder.iterdir() if p.suffix in (".js", ".css"))
 
 
 def test_nothing_is_sent_after_close(wire, panel):

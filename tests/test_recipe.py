@@ -61,6 +61,13 @@ def test_a_recovery_of_nothing_is_dropped_and_of_something_is_kept():
         assert cut["recovery"].option == "finetune"
 
 
+def test_a_persons_own_recovery_may_run_on_the_uncut_original():
+    own = Recipe.of({"recovery": ("sparsify", {"share": 0.5})})
+    assert own["recovery"].option == "sparsify"
+    assert not own.is_original
+    assert Recipe.from_yaml(own.to_yaml()) == own
+
+
 @pytest.mark.parametrize("zero_or_four", [(4, 4.0), (0.0, -0.0), (0, -0.0)])
 def test_equal_numbers_give_equal_ids(zero_or_four: tuple[float, float]):
     one, other = (Recipe.of({"pruning": ("mine", {"ratio": value})}) for value in zero_or_four)
@@ -221,6 +228,22 @@ def test_reading_a_recipe_runs_nothing():
         (
             {"quantization": ("static_int8", {"granularity": "per_tensor", "keep": "none"})},
             "static int8 per tensor · eager",
+        ),
+        (
+            {"quantization": ("calibrated_int8", {"calibration": "mse", "sensitive": 0.25})},
+            "static int8 mse 25% of layers in float · eager",
+        ),
+        (
+            {"quantization": ("packed", {"bits": 2, "group": 32, "keep": "first_last_int8"})},
+            "weights int2, groups of 32, first last int8 · eager",
+        ),
+        (
+            {"quantization": ("mixed", {"bits": 4, "raised": 8, "share": 0.125})},
+            "weights int4, 12% int8 by sensitivity · eager",
+        ),
+        (
+            {"quantization": ("codebook", {"clusters": 16, "keep": "none"})},
+            "codebook of 16 · eager",
         ),
         (
             {"parallel": ("tuned", {"threads": 2, "replicas": 1, "batch": 0})},

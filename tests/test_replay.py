@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
 from torch import nn
 
 from autoopt.errors import ModelError
-from autoopt.plan import Drop, Edit, Keep, from_json, to_json
+from autoopt.plan import Assign, Drop, Edit, Factor, Keep, Tie, from_json, to_json
 from autoopt.replay import replay
+from tests.strategies import cut_plans
 
 
 def kept(edits: list[Edit], module: nn.Module) -> Any:
@@ -123,6 +126,25 @@ def tied() -> Any:
     return model
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"bidirectional": True}], ids=str)
+def test_a_recurrent_layer_keeps_hidden_units_with_their_gates(kind, options):
+    layer = kind(3, 4, batch_first=True, **options)
+    cut = kept([keep("out", 0, 2), keep("in", 1, 2)], layer)
+    assert (cut.hidden_size, cut.input_size) == (2, 2)
+    # Units whose columns are zero are as good as gone.
+    with torch.no_grad():
+        for name, weight in layer.named_parameters():
+            if name.startswith("weight_ih_l0"):
+                weight[:, 0] = 0
+            elif name.startswith("weight"):
+                weight[:, [i for i in range(weight.shape[1]) if i % 4 in (1, 3)]] = 0
+        x = torch.randn(2, 5, 3)
+        whole, part = layer(x)[0], cut(x[..., 1:])[0]
+    wide = [i for i in range(whole.shape[-1]) if i % 4 in (0, 2)]
+    torch.testing.assert_close(part, whole[..., wide])
+
+
 def test_shared_parameters_stay_shared_when_all_of_them_are_cut_alike():
     network: Any = replay(tied(), [Keep("embed", "out", (0, 2)), Keep("head", "in", (0, 2))])
     assert network["embed"].weight is network["head"].weight
@@ -143,8 +165,8 @@ def test_indices_that_do_not_fit_are_named(indices):
 def test_a_module_that_is_absent_or_of_a_strange_kind_is_named():
     with pytest.raises(ModelError, match=r"'body\.conv', which this model does not have"):
         replay(nn.Sequential(), [Drop("body.conv")])
-    with pytest.raises(ModelError, match=r"'0': LSTM cannot be cut; known: .*Linear"):
-        kept([keep("out", 0)], nn.LSTM(3, 3))
+    with pytest.raises(ModelError, match=r"'0': Softmax cannot be cut; known: .*Linear"):
+        kept([keep("out", 0)], nn.Softmax(dim=1))
     with pytest.raises(ModelError, match="drops the whole model"):
         replay(nn.Linear(1, 1), [Drop("")])
 
@@ -153,6 +175,63 @@ def test_a_computed_weight_is_refused():
     layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
     with pytest.raises(ModelError, match=r"'0'.*parametrization"):
         kept([keep("out", 0)], layer)
+
+
+@settings(max_examples=40, deadline=None)
+@given(case=cut_plans())
+def test_a_replayed_plan_gives_the_same_network_from_json_too_and_leaves_the_model_alone(case):
+    model, plan = case
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    network, again = replay(model, plan), replay(model, from_json(json.loads(as_text(plan))))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert str(network) == str(again)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    with torch.no_grad():
+        assert network(torch.randn(2, 4)).isfinite().all()
+
+
+def as_text(plan: tuple[Edit, ...]) -> str:
+    return json.dumps(to_json(plan))
+
+
+def test_every_kind_of_edit_survives_json():
+    plan = (
+        Keep("a", "in", (1, 3)),
+        Drop("b"),
+        Assign("c", "heads", 2),
+        Factor("d", 4, "spatial"),
+        Tie(("e", "f")),
+    )
+    assert from_json(json.loads(as_text(plan))) == plan
+    with pytest.raises(ModelError, match=r"holds keep, drop, .*but got \{'cut': 'a'\}"):
+        from_json([{"cut": "a"}])
+
+
+def test_tied_layers_share_the_mean_of_their_weights_and_keep_their_biases():
+    model: Any = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2))
+    network: Any = replay(model, [Tie(("0", "1"))])
+    assert network[0].weight is network[1].weight
+    torch.testing.assert_close(network[0].weight, (model[0].weight + model[1].weight) / 2)
+    assert torch.equal(network[1].bias, model[1].bias)
+    for names in (("0", "2"), ("0",)):
+        with pytest.raises(ModelError, match="at least two with weights of one shape, but got"):
+            replay(model, [Tie(names)])
+
+
+def test_a_number_that_a_module_keeps_about_its_shape_is_set():
+    model: Any = nn.Sequential(nn.GroupNorm(4, 8))
+    assert replay(model, [Assign("0", "num_groups", 2)]).get_submodule("0").num_groups == 2
+    with pytest.raises(ModelError, match="`heads` of the module '0', which must be a whole number"):
+        replay(model, [Assign("0", "heads", 2)])
+
+
+def test_an_absent_module_brings_the_nearest_names():
+    with pytest.raises(ModelError, match=r"'stage.conv1'.*the nearest are 'stages.conv1'"):
+        replay(
+            nn.ModuleDict({"stages": nn.ModuleDict({"conv1": nn.Linear(2, 2)})}),
+            [Factor("stage.conv1", 1)],
+        )
 
 
 def test_a_plan_survives_json():

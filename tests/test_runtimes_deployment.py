@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.deployment import ReplicatedDeployment, chunk_sizes
-from autoopt.runtimes.packing import pack_nibbles, round_weights
 
 
 def recording(calls: list[tuple[int, int]]) -> Any:
@@ -72,31 +71,3 @@ def test_an_error_of_a_replica_reaches_the_caller():
     with pytest.raises(RuntimeError, match="kernel failed"):
         deployment(np.zeros((4, 1)))
     deployment.close()
-
-
-@pytest.mark.parametrize(("bits", "limit"), [(8, 0.01), (4, 0.12)])
-@pytest.mark.parametrize("axis", [0, 1])
-def test_rounded_weights_are_close_a_channel_at_a_time(bits, limit, axis):
-    weights = np.random.default_rng(0).standard_normal((6, 5, 3)).astype(np.float32)
-    weights *= np.logspace(-3, 3, weights.shape[axis], dtype=np.float32).reshape(
-        [-1 if number == axis else 1 for number in range(3)]
-    )
-    integers, scales = round_weights(weights, bits, axis=axis)
-    assert np.abs(integers).max() < 2 ** (bits - 1)
-    shape = [1] * 3
-    shape[axis] = -1
-    back = integers * scales.reshape(shape)
-    for channel in range(weights.shape[axis]):
-        wanted, found = weights.take(channel, axis), back.take(channel, axis)
-        assert np.linalg.norm(found - wanted) < limit * np.linalg.norm(wanted)
-
-
-def test_a_channel_of_zeros_stays_zero():
-    integers, scales = round_weights(np.zeros((2, 3), np.float32), 4)
-    assert not integers.any()
-    assert np.isfinite(scales).all()
-
-
-def test_two_integers_of_four_bits_share_a_byte_the_first_below():
-    packed = pack_nibbles(np.array([1, -1, 7], np.int8))
-    assert packed.tolist() == [0xF1, 0x07]

@@ -117,10 +117,58 @@ def with_payload_in_structure(source: Path, target: Path, trace: Path) -> Path:
     return rewrite_structure(source, target, [1, node])
 
 
+def renamed(value: Any, old: str, new: str) -> Any:
+    """Replace a name wherever it stands in nested JSON, as key or value."""
+    if isinstance(value, dict):
+        return {(new if k == old else k): renamed(v, old, new) for k, v in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, old, new) for item in value]
+    return new if value == old else value
+
+
+class Unused(torch.nn.Module):
+    """A layer, and an input that nothing depends on: its name may be changed freely."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.layer(x)
+        return found
+
+
+def unused_file(folder: Path) -> Path:
+    path = folder / "unused.pt2"
+    pair = (torch.ones(2, 3), torch.ones(2, 3))
+    torch.export.save(torch.export.export(Unused().eval(), pair), path)
+    return path
+
+
+def with_payload_in_input_name(source: Path, target: Path, trace: Path) -> Path:
+    graph = json.loads(member(unused_file(source.parent), GRAPH))
+    name = graph["graph_module"]["graph"]["inputs"][-1]["as_tensor"]["name"]
+    code = f"{name}=__import__('pathlib').Path('{trace}').touch()"
+    changes = {GRAPH: json.dumps(renamed(graph, name, code)).encode()}
+    return rewrite(source.parent / "unused.pt2", target, changes)
+
+
+def with_payload_in_parameter_name(source: Path, target: Path, trace: Path) -> Path:
+    unused = unused_file(source.parent)
+    code = f'w", open("{trace}", "w")) if True else ("'
+    changes = {
+        name: json.dumps(renamed(json.loads(member(unused, name)), "layer.weight", code)).encode()
+        for name in (GRAPH, WEIGHTS)
+    }
+    return rewrite(unused, target, changes)
+
+
 def open_as_torch_does(path: Path) -> None:
-    """Open it with what happens to go wrong afterwards left aside."""
+    """Open and call it, with what happens to go wrong afterwards left aside."""
     try:
-        torch.export.load(path)
+        program = torch.export.load(path)
+        arguments, keywords = program.example_inputs
+        program.module()(*arguments, **keywords)
     except Exception:  # noqa: BLE001  # only the payload's trace counts
         return
 
@@ -133,6 +181,8 @@ def open_as_torch_does(path: Path) -> None:
         with_payload_in_constant,
         with_payload_in_shape,
         with_payload_in_structure,
+        with_payload_in_input_name,
+        with_payload_in_parameter_name,
     ],
 )
 def test_a_planted_payload_runs_in_torch_and_is_refused_here(plant, tmp_path, monkeypatch):
@@ -208,6 +258,25 @@ def test_a_structure_of_anything_but_plain_containers_is_refused(kind, context, 
         load_program(path)
 
 
+@pytest.mark.parametrize("change", ["a name", "x=1", "lambda", "a.b", "__class__", "é(", "a\nb"])
+def test_names_that_could_be_code_are_refused(change, tmp_path):
+    path = unused_file(tmp_path)
+    graph = json.loads(member(path, GRAPH))
+    name = graph["graph_module"]["graph"]["inputs"][-1]["as_tensor"]["name"]
+    changes = {GRAPH: json.dumps(renamed(graph, name, change)).encode()}
+    with pytest.raises(UntrustedProgramError, match=r"code|damaged"):
+        load_program(rewrite(path, tmp_path / "b.pt2", changes))
+
+
+def test_a_graph_that_torch_cannot_read_is_damaged(tmp_path):
+    path = plain_file(tmp_path)
+    graph = json.loads(member(path, GRAPH))
+    del graph["graph_module"]["signature"]
+    changes = {GRAPH: json.dumps(graph).encode()}
+    with pytest.raises(UntrustedProgramError, match="is damaged"):
+        load_program(rewrite(path, tmp_path / "b.pt2", changes))
+
+
 @pytest.mark.parametrize("structure", [[2, LEAF], [1], LEAF, [1, LEAF, LEAF], "x"])
 def test_a_structure_of_an_unknown_protocol_is_refused(structure, tmp_path):
     path = rewrite_structure(plain_file(tmp_path), tmp_path / "a.pt2", structure)
@@ -229,7 +298,17 @@ def test_programs_of_nested_containers_with_plain_keys_open(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["torch.os.system", "torch.ops.aten.from_file.default", "torch.load", "#pickle.x"]
+    "target",
+    [
+        "torch.os.system",
+        "torch.ops.aten.from_file.default",
+        "torch.ops.aten.__class__",
+        "torch.ops.aten.add.__class__",
+        "torch.ops.aten.__and__.__class__",
+        "torch.ops.aten.__init__.__and__",
+        "torch.load",
+        "#pickle.x",
+    ],
 )
 def test_a_graph_that_calls_anything_but_operators_is_refused(target, tmp_path):
     source = plain_file(tmp_path)

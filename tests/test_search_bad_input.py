@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -31,6 +32,12 @@ from tests.small_searches import digits, history, narrow, start, trained_mlp, un
         ({"constraints": {"beauty": 1}}, r"'beauty'; known: accuracy, size"),
         ({"constraints": {"size": "tiny"}}, "'tiny'"),
         ({"sampler": "magic"}, r"'magic'; known: .*staged.*tpe"),
+        ({"budget": float("inf")}, "be finite"),
+        ({"seed": -1}, "`seed` must be a whole number .*-1"),
+        ({"seed": 0.5}, "`seed` must be a whole number .*0.5"),
+        ({"threads": 10_000}, "`threads` must be no more than .*10000"),
+        ({"limits": {"network": 3}}, "`limits` must be Limits"),
+        ({"storage": "nonsense"}, "`storage` must be the URL .*'nonsense'"),
         ({"techniques": {"mine": object}}, r"must say its `slot`.*'mine'"),
     ],
     ids=lambda value: str(value)[:40],
@@ -56,10 +63,47 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         start(tmp_path / "search")
 
 
+def test_a_technique_that_cannot_travel_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    lock = threading.Lock()
+
+    class Mine:
+        slot = "pruning"
+        settings: ClassVar[dict[str, Any]] = {}
+
+        def apply(self, model: Any, task: Any) -> Any:
+            with lock:
+                return model
+
+    with pytest.raises(SearchError, match=r"'mine' must be able to go .*cannot pickle"):
+        start(tmp_path / "search", techniques={"mine": Mine})
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_start_that_fails_leaves_what_was_there_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job: Any) -> Any:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("autoopt.controller.launch", fail)
+    folder = tmp_path / "search"
+    with pytest.raises(OSError, match="no more processes"):
+        start(folder)
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(OSError, match="no more processes"):
+        start(folder)
+    assert [item.name for item in folder.iterdir()] == ["notes.txt"]
+
+
 @pytest.mark.slow
 def test_constraints_that_nothing_keeps_leave_an_empty_front_and_a_word(tmp_path: Path) -> None:
     search = start(tmp_path / "search", constraints={"size": "<= 0.000001 MB"})
     assert len(search.front) == 0
+    assert "latency" not in search.front.columns
+    assert {"strategy", "accuracy", "size_mb", "speedup"} <= set(search.front.columns)
+    assert "none of 3 measured strategies satisfies size <= 1e-06" in repr(search)
     with pytest.raises(AutooptError, match=r"none of 3 measured .*nearest is number 2"):
         search.best("size")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,52 @@ def test_a_folder_belongs_to_one_search_and_its_own_model_and_data(tmp_path) -> 
     x, y = digits()
     with pytest.raises(FolderError, match="its own model and data"):
         autoopt.resume(folder, trained_mlp(), (x[:-5], y[:-5]))
+
+
+@pytest.mark.slow
+def test_two_searches_cannot_take_one_folder_at_the_same_time(tmp_path) -> None:
+    first = start(tmp_path / "search", budget="1 trial", block=False)
+    # The first has not even opened its log yet.
+    with pytest.raises(FolderError, match="holds a search already"):
+        start(tmp_path / "search", budget="1 trial")
+    first.wait(120)
+
+
+@pytest.mark.slow
+def test_a_running_search_is_attached_to_with_its_own_model_alone(tmp_path) -> None:
+    folder = tmp_path / "search"
+    running = start(
+        folder, budget="200 trials", space=narrow(parallel=["default", "tuned"]), block=False
+    )
+    until(lambda: running.strategies, "the first candidate")
+    other = fit(copy.deepcopy(trained_mlp()), *digits(), epochs=1)
+    with pytest.raises(FolderError, match="its own model and data"):
+        autoopt.resume(folder, other, digits())
+    again = autoopt.resume(folder, trained_mlp(), digits(), budget="5 trials", block=False)
+    until(lambda: again.status.trials_total == 205, "the extension")
+    beside = start(tmp_path / "beside", budget="1 trial", block=False)
+    assert any(f"still runs, in {folder}" in note for note in beside.settings.notes)
+    beside.stop()
+    beside.wait(120)
+    running.stop()
+    running.wait(120)
+    with pytest.raises(ValueError, match="only a running search"):
+        running.extend(trials=3)
+
+
+@pytest.mark.slow
+def test_a_search_can_be_asked_from_another_working_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    search = start(Path("search"), cache=tmp_path / "cache", budget="1 trial", block=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert search.front.empty
+    search.stop()
+    search.wait(120)
+    shutil.rmtree(search.folder)
+    with pytest.raises(FolderError, match=r"there is no search in .*gone"):
+        _ = search.front
+    assert not search.folder.exists()
 
 
 def test_a_folder_without_a_search_is_refused(tmp_path) -> None:

@@ -100,11 +100,14 @@ def test_what_is_no_budget_is_refused_with_the_forms_there_are(nonsense: object)
 
 @pytest.mark.parametrize(
     ("nothing", "name"),
-    [(0, "seconds"), (-1, "seconds"), (math.nan, "seconds"), (timedelta(0), "seconds"),
+    [(0, "seconds"), (-1, "seconds"), (math.nan, "seconds"), (math.inf, "seconds"),
+     (timedelta(0), "seconds"),
      ("0 s", "seconds"), ("0 trials", "trials")],
 )  # fmt: skip
 def test_a_budget_of_nothing_is_refused(nothing: object, name: str):
-    with pytest.raises(ValueError, match=f"`{name} > 0` must hold for a budget, but got"):
+    with pytest.raises(
+        ValueError, match=f"`{name} > 0` must hold for a budget, and be finite, but got"
+    ):
         Budget.parse(nothing)  # type: ignore[arg-type]  # any of its forms
 
 

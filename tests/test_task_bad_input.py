@@ -116,6 +116,30 @@ def test_columns_without_numbers_are_named():
         make_task(nn.Linear(2, 2), (frame, np.arange(20) % 2))
 
 
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (["a", "b", "c"] * 20, r"y must be .*is a list of text\. Number the classes from 0"),
+        (("a", "b") * 30, r"y must be .*is a tuple of text\. Number the classes from 0"),
+        (tuple(range(3)) * 20, r"y must be .*is a tuple\. Use np\.asarray\(y\)"),
+        ([[0], [1]] * 30, r"y must be .*is a list\. Use np\.asarray\(y\)"),
+        (range(60), r"y must be .*is a range\. Use np\.asarray\(y\)"),
+    ],
+)
+def test_labels_that_are_no_array_are_named_as_such(y, words):
+    with pytest.raises(DataError, match=words):
+        make_task(classifier(), (arrays(60)[0], y))
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_rows_in_plain_lists_are_named_as_such(kind):
+    x, y = arrays(60)
+    with pytest.raises(DataError, match=r"X must be an array.*Use np\.asarray\(X\)"):
+        make_task(classifier(), (kind(kind(row) for row in x.tolist()), y))
+    with pytest.raises(DataError, match=r"X must be an array.*Use np\.asarray\(X\)"):
+        make_task(classifier(), (kind(x[:, 0].tolist()), y))
+
+
 def test_labels_of_text_are_refused():
     x, y = arrays()
     with pytest.raises(DataError, match="the target must hold numbers"):

@@ -220,3 +220,25 @@ def test_a_task_travels_in_a_snapshot_without_its_large_tensors(tmp_path):
     outputs = found.forward(found.model, found.validation.inputs()).detach().numpy()
     assert 0 <= found.metric(targets, outputs) <= 1
     assert all(parameter.requires_grad for parameter in found.model.parameters())
+
+
+class Base:
+    def value(self) -> int:
+        return 1
+
+
+class Derived(Base):
+    pass
+
+
+def test_reading_the_annotations_of_a_class_changes_nothing():
+    before = source_of(Derived)
+    assert Derived.__annotations__ == {}
+    assert "__annotations__" in vars(Derived)
+    assert source_of(Derived) == before
+
+
+def test_what_a_class_inherits_counts(monkeypatch: pytest.MonkeyPatch):
+    before = source_of(Derived)
+    monkeypatch.setattr(Base, "value", lambda self: 2)
+    assert source_of(Derived) != before

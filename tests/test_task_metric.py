@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,9 +15,11 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 from torch import nn
 
-from autoopt.errors import DivergedError
+from autoopt.errors import DataError, DivergedError
 from autoopt.task import Metric, make_task
+from autoopt.task.form import Form
 from autoopt.task.metric import Accuracy, Own, RSquared
+from autoopt.task.scorer import Scorer
 from tests.test_task_forms import FEATURES, arrays, classifier
 
 X, Y = arrays()
@@ -141,6 +144,72 @@ def test_scorers_of_classes_give_what_scikit_learn_gives(name, expected):
         assert task.metric(targets, outputs) == pytest.approx(expected(targets, outputs))
     stat = task.metric.stat(targets, outputs)
     assert stat.low < stat.high
+
+
+def indicator(z: np.ndarray) -> np.ndarray:
+    found: np.ndarray = z > 0
+    return found
+
+
+@pytest.mark.parametrize("sigmoid", [False, True])
+@pytest.mark.parametrize("labels", [2, 4])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("f1_macro", lambda y, z: sk.f1_score(y, indicator(z), average="macro")),
+        ("f1_samples", lambda y, z: sk.f1_score(y, indicator(z), average="samples")),
+        ("jaccard_macro", lambda y, z: sk.jaccard_score(y, indicator(z), average="macro")),
+        ("average_precision", sk.average_precision_score),
+        ("roc_auc", sk.roc_auc_score),
+        ("accuracy", lambda y, z: (y == indicator(z)).mean()),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+def test_scorers_of_labels_give_what_scikit_learn_gives(name, expected, labels, sigmoid):
+    # Not every sample has a label, and some have several: an argmax would be wrong.
+    y = (X[:, :labels] > 0.3).astype(np.float32)
+    model = linear(labels, nn.Sigmoid()) if sigmoid else linear(labels)
+    task = make_task(model, (X, y), metric=name)
+    targets, outputs = outputs_of(task)
+    logits = np.log(outputs / (1 - outputs)) if sigmoid else outputs
+    assert task.form.name == "labels"
+    assert task.metric(targets, outputs) == pytest.approx(expected(targets, logits))
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "roc_auc", "jaccard_samples"])
+def test_a_perfect_model_of_labels_has_a_perfect_score(name):
+    y = (X[:, :3] > 0).astype(int)
+    y[:, 2] = 1 - y[:, 0]
+    scorer = Scorer(name, Form("labels"))
+    assert scorer(y, np.where(y > 0, 2.5, -2.5)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", [int, bool, float, np.float32])
+@pytest.mark.parametrize("loss", [None, "cross_entropy"])
+def test_one_hot_rows_of_any_type_are_classes(kind, loss):
+    plain = make_task(classifier(), (X, Y), metric="f1_macro", loss=loss)
+    task = make_task(classifier(), (X, np.eye(3, dtype=kind)[Y]), metric="f1_macro", loss=loss)
+    own = make_task(classifier(), (X, pd.get_dummies(Y)))
+    assert task.form == own.form == plain.form
+    assert own.metric.name == "accuracy"
+    x, y = torch.tensor(X, dtype=torch.float32), torch.tensor(Y)
+    with torch.no_grad():
+        outputs = task.model(x)
+    rows = F.one_hot(y, 3)
+    assert float(task.loss(outputs, rows)) == pytest.approx(float(plain.loss(outputs, y)))
+    assert task.metric(rows.numpy(), outputs.numpy()) == plain.metric(Y, outputs.numpy())
+    assert own.metric(rows.numpy(), outputs.numpy()) == float(
+        (outputs.argmax(1) == y).double().mean()
+    )
+
+
+@pytest.mark.parametrize("given", [{}, {"metric": "accuracy", "loss": F.cross_entropy}])
+def test_class_numbers_stored_as_floats_are_pointed_at(given):
+    with pytest.raises(DataError, match=r"whole numbers stored as floats.*y\.astype\(int\)"):
+        make_task(classifier(), (X, Y.astype(float)), **given)
+    with pytest.raises(DataError) as caught:
+        make_task(classifier(), (X, X[:, 0]))
+    assert "astype" not in str(caught.value)
 
 
 def test_scorers_of_two_classes_work_with_one_logit():

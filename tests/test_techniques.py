@@ -11,14 +11,26 @@ import pytest
 import torch
 from torch import nn
 
-from autoopt.errors import UnknownNameError
-from autoopt.interfaces import Parallel, Quantization, StructuralTechnique, Technique
+from autoopt.errors import RefusedError, UnknownNameError
+from autoopt.interfaces import (
+    Parallel,
+    Quantization,
+    RewritingTechnique,
+    StructuralTechnique,
+    Technique,
+)
 from autoopt.plan import from_json, to_json
 from autoopt.replay import replay
 from autoopt.techniques import TECHNIQUES, load_technique
 from tests.technique_models import HERE, NETS, UNTRACEABLE, task_of
 
-STRUCTURAL = [(slot, option) for slot in ("student", "pruning") for option in TECHNIQUES[slot]]
+CUTS = [
+    (slot, option)
+    for slot in ("student", "pruning", "factorization")
+    for option in TECHNIQUES[slot]
+]
+REWRITING = [cut for cut in CUTS if isinstance(load_technique(*cut)(), RewritingTechnique)]
+STRUCTURAL = [cut for cut in CUTS if cut not in REWRITING]
 RECOVERIES = [("recovery", option) for option in TECHNIQUES["recovery"]]
 EVERY = [(slot, option) for slot, options in TECHNIQUES.items() for option in options]
 KINDS = [*NETS, *UNTRACEABLE]
@@ -46,6 +58,16 @@ def check_network(network: nn.Module, task) -> None:
     assert outputs.shape == expected.shape
     assert outputs.isfinite().all()
     assert not network.training
+
+
+def rewritten(technique, task):
+    """Return network and edits, or None where they are refused in words."""
+    try:
+        return technique.rewrite(task.model, task)
+    except RefusedError as error:
+        if len(str(error).split()) <= 4:
+            raise
+        return None
 
 
 @pytest.mark.parametrize(("slot", "option"), EVERY)
@@ -76,6 +98,31 @@ def test_a_structural_technique_refuses_in_words_or_gives_a_smaller_network(slot
     assert weights(network) < weights(task.model) or option == "none"
     again = replay(task.model, from_json(json.loads(json.dumps(to_json(edits)))))
     assert bytes_of(again) == bytes_of(network)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("slot", "option"), REWRITING)
+def test_a_rewriting_technique_refuses_in_words_or_gives_another_network_and_its_shapes(
+    slot, option, kind
+):
+    task, technique = task_of(kind), made(slot, option)
+    before, random = bytes_of(task.model), torch.get_rng_state()
+    reason = technique.refuse(task, HERE)
+    if reason is not None:
+        assert len(reason.split()) > 4
+        return
+    found = rewritten(technique, task)
+    if found is None:
+        return
+    network, edits = found
+    assert bytes_of(task.model) == before
+    assert torch.equal(torch.get_rng_state(), random)
+    check_network(network, task)
+    shapes = replay(task.model, from_json(json.loads(json.dumps(to_json(edits)))))
+    shapes.load_state_dict(network.state_dict())
+    assert bytes_of(shapes.eval()) == bytes_of(network)
+    assert bytes_of(network) != before
+    assert bytes_of(technique.apply(task.model, task)) == bytes_of(network)
 
 
 @pytest.mark.parametrize("kind", ["residual", "plain", "attention", "lstm"])
@@ -121,7 +168,7 @@ def test_requests_carry_their_settings():
 
 
 def test_settings_that_do_not_exist_are_named():
-    with pytest.raises(ValueError, match=r"`bits` must be one of \(8, 4\), but got 3"):
+    with pytest.raises(ValueError, match=r"`bits` must be one of \(8, 4, 2\), but got 3"):
         load_technique("quantization", "weight_only")(3)
     with pytest.raises(ValueError, match="`keep` must be one of"):
         load_technique("quantization", "static_int8")(keep="all")

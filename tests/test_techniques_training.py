@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import weakref
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from autoopt.errors import DivergedError
 from autoopt.replay import replay
 from autoopt.task import make_task
-from autoopt.task.loss import BinaryCrossEntropy
+from autoopt.task.form import Form
 from autoopt.techniques import _training
 from autoopt.techniques._batches import batch_size, shuffled, steps_in_epoch
 from autoopt.techniques._training import schedule
@@ -130,7 +131,7 @@ def test_regression_imitates_the_originals_values():
         original.bias.zero_()
     task = make_task(original, TensorDataset(x, y), threads=1)
     assert task.kind == "regression"
-    assert _soft_loss(task, task.teacher_outputs(), 4.0) is F.mse_loss
+    assert _soft_loss(task, 4.0) is F.mse_loss
     torch.manual_seed(0)
     student = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1))
     network = Distill(epochs=30, learning_rate=3e-2, alpha=1).apply(student, task)
@@ -142,7 +143,7 @@ def test_regression_imitates_the_originals_values():
 def test_the_divergence_is_zero_for_the_teacher_itself_and_grows_with_the_distance():
     task = task_of("residual")
     teacher = torch.randn(16, 4)
-    soft = _soft_loss(task, teacher, 4.0)
+    soft = _soft_loss(task, 4.0)
     assert float(soft(teacher, teacher)) == pytest.approx(0, abs=1e-6)
     assert float(soft(teacher + 3, teacher)) == pytest.approx(0, abs=1e-5)
     assert float(soft(-teacher, teacher)) > float(soft(0.5 * teacher, teacher)) > 0
@@ -154,7 +155,65 @@ def test_the_divergence_is_zero_for_the_teacher_itself_and_grows_with_the_distan
 
 @pytest.mark.parametrize("probabilities", [False, True])
 def test_one_score_a_label_is_imitated_by_its_probability(probabilities):
-    task = dataclasses.replace(task_of("plain"), loss=BinaryCrossEntropy(probabilities))
+    task = dataclasses.replace(task_of("plain"), form=Form("labels", None, probabilities))
     teacher = torch.rand(16, 3)
-    soft = _soft_loss(task, teacher, 2.0)
+    soft = _soft_loss(task, 2.0)
     assert float(soft(teacher, teacher)) < float(soft(1 - teacher, teacher))
+
+
+@pytest.mark.parametrize("loss", [None, nn.BCEWithLogitsLoss(), nn.MultiLabelSoftMarginLoss()])
+def test_labels_are_imitated_one_by_one_whatever_the_loss(loss):
+    x = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
+    task = make_task(nn.Linear(6, 3).eval(), (x, (x[:, :3] > 0).float()), loss=loss)
+    soft, teacher = _soft_loss(task, 1.0), torch.tensor([[3.0, -3.0, 0.0]])
+    wanted = F.binary_cross_entropy_with_logits(-teacher, teacher.sigmoid())
+    assert float(soft(-teacher, teacher)) == pytest.approx(float(wanted))
+
+
+class Drawn(Dataset):
+    """Samples of noise, anew at every reading."""
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, row: int) -> Any:
+        return torch.randn(6), row % 3
+
+
+def test_random_data_read_on_demand_are_paired_with_the_teachers_answer_to_them(monkeypatch):
+    monkeypatch.setattr("autoopt.task.loaders.HELD_BYTES", 200)
+    torch.manual_seed(0)
+    task, gaps = make_task(nn.Linear(6, 3).eval(), Drawn(), data_id="noise"), []
+    assert task.redraws
+
+    def look(outputs, teacher):
+        gaps.append(float((outputs.detach() - teacher).abs().max()))
+        return outputs.sum() * 0
+
+    monkeypatch.setattr("autoopt.techniques.distill._soft_loss", lambda *_: look)
+    Distill(epochs=1, alpha=1, learning_rate=1e-12).apply(task.model, task)
+    assert max(gaps) < 1e-5
+
+
+def test_validation_is_read_once_and_its_inputs_are_not_kept(monkeypatch):
+    task = task_of("plain")
+    alive: list[int] = []
+    references: list[weakref.ref[Any]] = []
+    part = task.validation
+
+    def batches(self, size, *, seed=None):
+        for start in range(0, len(part), 4):
+            inputs = tuple(x[start : start + 4].clone() for x in part.inputs())
+            references.extend(map(weakref.ref, inputs))
+            alive.append(sum(reference() is not None for reference in references))
+            yield inputs, part.targets()[start : start + 4]
+            del inputs
+
+    monkeypatch.setattr(type(part), "batches", batches)
+    loss, quality = _training._judge(task.model, task)
+    assert max(alive) <= 2
+    assert len(references) == -(-len(part) // 4)
+    with torch.no_grad():
+        outputs = task.forward(task.model, part.inputs())
+    assert loss == pytest.approx(float(task.loss(outputs, part.targets())), rel=1e-5)
+    assert quality == task.metric(part.targets().numpy(), outputs.numpy())

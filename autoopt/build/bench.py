@@ -15,15 +15,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
 from autoopt.cache import Cache, cache_key
-from autoopt.errors import ArtifactError, RefusedError
-from autoopt.interfaces import Parallel, Quantization, Target
+from autoopt.errors import RefusedError
+from autoopt.interfaces import Parallel, Quantization, RewritingTechnique, Target
 from autoopt.outcome import Built
 from autoopt.recipe import Recipe
 from autoopt.runtimes import load_runtime
-from autoopt.runtimes.artifact import read_manifest, verify_files
-from autoopt.techniques import load_technique
+from autoopt.runtimes.layers import resolve
+from autoopt.techniques import TECHNIQUES, load_technique
 from search_spaces import NEUTRAL, STAGES, SearchSpace
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 REMEMBERED = 3
 """Networks kept in memory: completions of one network come in a row."""
+
+MAKERS = ("techniques", "plan", "replay", "cuts", "factors", "regrowth", "precision")
+"""Our own code that decides about what a network becomes."""
 
 BUILDERS = ("torch", "nncf", "openvino", "onnx", "onnxruntime", "torch-pruning")
 """Libraries whose version decides about what is built."""
@@ -99,6 +103,41 @@ class Bench:
                 }
                 yield when, partial(self._cannot_run, runtime, option, settings)
 
+    def paid(self) -> list[Mapping[str, Any]]:
+        """Return the networks of this task in the cache that would be made the same today.
+
+        Each as slot to option and settings, those stored first before the others.
+        """
+        found = []
+        for entry in self.cache.entries("networks"):
+            if entry.meta.get("task") != self.task.fingerprint + self.scope:
+                continue
+            recipe = Recipe.from_dict(entry.meta["recipe"])
+            if self._is_known(recipe) and self._network_key(recipe) == entry.key:
+                found.append(entry.meta["recipe"])
+        return found
+
+    def builders(self, space: SearchSpace) -> str:
+        """Return a hash of all code and libraries that decide about what recipes become."""
+        return cache_key(
+            {
+                "code": [_code(f"autoopt.{name}") for name in (*MAKERS, "runtimes")],
+                "versions": {name: version(name) for name in BUILDERS},
+                "sources": {
+                    f"{slot} {option}": self._source(slot, option)
+                    for slot in (*STAGES["network"], "quantization")
+                    for option in space.slots[slot]
+                },
+            }
+        )  # fmt: skip
+
+    def _is_known(self, recipe: Recipe) -> bool:
+        """Say whether there is a technique for every choice of a recipe's network."""
+        return all(
+            recipe[slot].option in self.techniques or recipe[slot].option in TECHNIQUES[slot]
+            for slot in STAGES["network"]
+        )
+
     def _refuses(self, slot: str, option: str, settings: Mapping[str, Any]) -> str | None:
         cls = self.techniques.get(option) or load_technique(slot, option)
         reason: str | None = cls(**settings).refuse(self.task, self.target)
@@ -129,7 +168,7 @@ class Bench:
         if recipe.is_original:
             return Built("original", cached=True, cost=0.0)
         key = self._network_key(recipe)
-        if (entry := self.cache.get("networks", key)) is not None:
+        if (entry := self.cache.whole("networks", key)) is not None:
             return Built(key, True, entry.meta["seconds"], entry.meta["trained"])
         start = time.perf_counter()
         network, steps, trained = self._make_network(recipe)
@@ -157,21 +196,47 @@ class Bench:
         """
         request, runtime = self.quantization(recipe), load_runtime(recipe["runtime"].option)
         key = self.artifact_key(recipe)
-        if (entry := self.cache.get("artifacts", key)) is not None:
-            if _is_whole(entry.folder):
-                return Built(key, True, entry.meta["seconds"])
-            self.cache.drop("artifacts", key)
+        if (entry := self.cache.whole("artifacts", key)) is not None:
+            return Built(key, True, entry.meta["seconds"])
         if reason := runtime.refuse(request, self.task, self.target):
             raise RefusedError(reason)
         start = time.perf_counter()
         network = self.network(recipe)
         with self.cache.write("artifacts", key) as (folder, meta):
+            resolved = self._resolved(request, recipe, network)
             runtime.build(
-                network, request, self.task, folder, exported=self._program(recipe, network)
+                network, resolved, self.task, folder, exported=self._program(recipe, network)
             )
             seconds = time.perf_counter() - start
             meta |= {"seconds": seconds, "created": time.time(), "recipe": recipe.to_dict()}
         return Built(key, False, seconds)
+
+    def sensitivity(self, recipe: Recipe, request: Quantization) -> dict[str, float]:
+        """Return how much each layer of a network loses at a request's precision.
+
+        Computed once a network and precision, then found in the cache. The network must be there.
+        """
+        key = cache_key(
+            {
+                "network": self._network_key(recipe),
+                "kind": profile_kind(request),
+                "code": [_code("autoopt.precision"), _code("autoopt.build.sensitivity")],
+            }
+        )
+        if (entry := self.cache.get("profiles", key)) is not None:
+            return dict(entry.meta["divergence"])
+        found = sensitivity(self.network(recipe), self.task, request)
+        with self.cache.write("profiles", key) as (_, meta):
+            meta |= {"divergence": found, "created": time.time()}
+        return found
+
+    def _resolved(self, request: Quantization, recipe: Recipe, network: nn.Module) -> Quantization:
+        """Return a request whose layers at a higher precision have names."""
+        order: list[str] = []
+        if request.share and request.order == "sensitivity":
+            losses = self.sensitivity(recipe, request)
+            order = sorted(losses, key=losses.__getitem__, reverse=True)
+        return resolve(request, network, order)
 
     def network(self, recipe: Recipe) -> nn.Module:
         """Return the network of a recipe that `build_network` has made."""
@@ -199,7 +264,14 @@ class Bench:
             {
                 "network": self._network_key(recipe),
                 "request": [len(self.task.example[0]), self.task.threads],
-                "builders": _code("autoopt.runtimes"),
+                "builders": [
+                    _code(module)
+                    for module in (
+                        "autoopt.runtimes",
+                        "autoopt.precision",
+                        "autoopt.build.sensitivity",
+                    )
+                ],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["artifact"]],
                 "target": [self.target.name, self.target.describe().get("instruction_sets", [])],
                 "versions": {name: version(name) for name in BUILDERS},
@@ -214,7 +286,7 @@ class Bench:
                 "scope": self.scope,
                 "seed": self.task.seed,
                 "batch": self.task.batch_size,
-                "techniques": [_code("autoopt.techniques"), _code("autoopt.replay")],
+                "techniques": [_code(f"autoopt.{name}") for name in MAKERS],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["network"]],
                 "sources": [
                     self._source(slot, recipe[slot].option)
@@ -242,10 +314,26 @@ class Bench:
             technique = self.technique(recipe, slot)
             if reason := technique.refuse(self.task, self.target):
                 raise RefusedError(f"{slot} {pick.option}: {reason}")
-            if hasattr(technique, "edits"):
+            if getattr(technique, "needs_training", False) and not self._trains(recipe):
+                raise RefusedError(
+                    f"{slot} {pick.option}: its weights are fresh, so a recovery that trains must "
+                    f"follow, but it is {recipe['recovery'].option!r}"
+                )
+            if isinstance(technique, RewritingTechnique):
+                network, edits = technique.rewrite(network, self.task)
+                steps = steps.edited(edits)
+                trained = trained or getattr(technique, "trains", False)
+            elif hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
+                if not edits and not hasattr(technique, "restart"):
+                    raise RefusedError(
+                        f"{slot} {pick.option}: it changes nothing in this network at these "
+                        f"settings ({dict(pick.settings)}), so it would be measured twice"
+                    )
                 steps = steps.edited(edits)
                 network = Steps().edited(edits).rebuild(network, self._apply_again)
+                if hasattr(technique, "restart"):
+                    network = technique.restart(network, self.task)
             elif slot == "recovery":
                 network = technique.apply(network, self.task)
                 trained = trained or getattr(technique, "trains", True)
@@ -253,6 +341,11 @@ class Bench:
                 network = technique.apply(network, self.task)
                 steps = steps.applied(slot, pick.option, pick.settings)
         return network, steps, trained
+
+    def _trains(self, recipe: Recipe) -> bool:
+        if recipe["recovery"].option == NEUTRAL["recovery"]:
+            return False
+        return bool(getattr(self.technique(recipe, "recovery"), "trains", True))
 
     def _apply_again(self, network: nn.Module, item: list[Any]) -> nn.Module:
         """Apply a technique that gave no edits as it was applied when the network was made."""
@@ -285,12 +378,3 @@ def _code(module: str) -> str:
     origin = Path(found.origin)
     files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _is_whole(folder: Path) -> bool:
-    """Say whether an artefact's files are as they were written."""
-    try:
-        verify_files(folder, read_manifest(folder))
-    except ArtifactError:
-        return False
-    return True

@@ -14,6 +14,7 @@ from autoopt.errors import DivergedError
 from autoopt.replay import replay
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 WEIGHTS = "weights.safetensors"
@@ -63,13 +64,14 @@ class Steps:
             If a weight is not finite.
         """
         import torch
-        from safetensors.torch import save_model
+        from safetensors.torch import save_file
 
-        for name, tensor in network.state_dict().items():
+        tensors = _tensors(network)
+        for name, tensor in tensors.items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise DivergedError(f"weights must be finite, but {name!r} holds NaN or infinity")
         (folder / PLAN).write_text(json.dumps(list(self.items)))
-        save_model(network, str(folder / WEIGHTS))
+        save_file({name: tensor.clone() for name, tensor in tensors.items()}, folder / WEIGHTS)
 
     @classmethod
     def load(
@@ -78,10 +80,42 @@ class Steps:
         original: nn.Module,
         apply: Callable[[nn.Module, list[Any]], nn.Module],
     ) -> nn.Module:
-        """Return the network that `save` wrote."""
-        from safetensors.torch import load_model
+        """Return the network that `save` wrote.
+
+        Raises
+        ------
+        RuntimeError
+            If its weights are not those that the steps lead to.
+        """
+        from safetensors.torch import load_file
 
         steps = cls(tuple(json.loads((folder / PLAN).read_text())))
         network = steps.rebuild(original, apply)
-        load_model(network, str(folder / WEIGHTS))
+        found, wanted = load_file(folder / WEIGHTS), _tensors(network)
+        if set(found) != set(wanted):
+            odd = sorted(set(found) ^ set(wanted))
+            raise RuntimeError(f"the weights in {folder} do not fit their plan: {', '.join(odd)}")
+        # Not strict: what is no tensor, and the other names of a shared one, are not in the file.
+        network.load_state_dict(found, strict=False)
         return network.eval()
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors of a network's state, contiguous, a shared one under its first name.
+
+    What else a module keeps in its state (`get_extra_state`) is the original's: it stays in the
+    copy that the steps begin with.
+    """
+    import torch
+
+    found: dict[str, torch.Tensor] = {}
+    seen: set[tuple[int, tuple[int, ...], tuple[int, ...]]] = set()
+    for name, value in sorted(network.state_dict().items()):
+        if not isinstance(value, torch.Tensor):
+            continue
+        place = (value.data_ptr(), tuple(value.shape), value.stride())
+        if value.numel() and place in seen:
+            continue
+        seen.add(place)
+        found[name] = value.contiguous()
+    return found

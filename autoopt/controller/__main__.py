@@ -89,9 +89,12 @@ def _end_with_parent(stream: BinaryIO, log: Log) -> None:
     # Not through the stream: its lock, held while it waits, would break the interpreter's exit.
     while os.read(stream.fileno(), 4096):
         pass
-    log.append("command", {"command": "stop", "reason": "the process that started it ended"})
-    threading.Event().wait(20.0)
-    os._exit(1)
+    try:
+        log.append("command", {"command": "stop", "reason": "the process that started it ended"})
+        threading.Event().wait(20.0)
+    finally:
+        # On a full disk the command cannot be written, and nobody is left to free it.
+        os._exit(1)
 
 
 def _remove_snapshot(job: Job) -> None:

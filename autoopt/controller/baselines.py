@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from autoopt.recipe import Recipe
+from autoopt.recipe import STRUCTURAL_SLOTS, Recipe
 from autoopt.record import Record
 from search_spaces import NEUTRAL, SearchSpace
 
@@ -38,12 +38,13 @@ def uniform(space: SearchSpace, refused: Refused, records: Iterable[Record]) -> 
     Precision is float32 unless it is the technique.
     """
     near = fast_runtimes(records)
-    for slot in ("quantization", "student", "pruning", "factorization"):
+    for slot in ("quantization", "parallel", "student", "pruning", "factorization"):
         for option in space.slots[slot]:
-            if option == NEUTRAL[slot]:
+            usual = space.usual(slot, option)
+            if option == NEUTRAL[slot] or usual.get("replicas") == 1:  # one core: the default
                 continue
-            choice: dict[str, Any] = {slot: (option, space.usual(slot, option))}
-            if slot != "quantization":
+            choice: dict[str, Any] = {slot: (option, usual)}
+            if slot in STRUCTURAL_SLOTS:
                 choice |= _recovery(space)
             recipes = [
                 recipe

@@ -54,6 +54,9 @@ class Chooser(Protocol):
     def next(self, history: History, seconds_left: float) -> Recipe | None:
         """Return the next recipe that fits into the time left, or None when there is none."""
 
+    def exhausted(self) -> str:
+        """Say what it means that there is no next recipe, time left aside."""
+
 
 class _Ended(Exception):  # noqa: N818 - the regular way out, no error
     """The search ends now; the message is the reason."""
@@ -83,17 +86,17 @@ class SearchController:
 
     def run(self) -> str:
         """Search until the end and return the reason for it."""
-        reason = "every point of the space that can run here was measured"
         try:
             self._open()
             for recipe, role in self._candidates():
                 self._evaluate(recipe, role)
+            reason = self._chooser.exhausted()
         except _Ended as end:
             reason = str(end)
         if not self._stop:
             with contextlib.suppress(_Ended):
                 self._measure_memory()
-            earlier.remember(self.job.settings, self.job.study)
+            earlier.remember(self.job.settings, self.history)
         self._append("finished", {"reason": reason, "work": self.history.work_seconds})
         return reason
 
@@ -101,10 +104,12 @@ class SearchController:
         """Read what is there, write the opening, and prepare what decides."""
         self._sync()
         resumed = bool(self.history.runs)
-        settings = self.job.settings
+        settings, known = self.job.settings, self.history.settings
+        if known is not None and known.fingerprint != settings.fingerprint:
+            raise SearchError(f"{self.job.folder} holds the search of another model or data")
         # Commands to an earlier run are not for this one; a stop may come while this one starts.
-        earlier = [e.id for e in self.log.read(kind="command") if e.time < self.job.launched]
-        self._command = max(earlier, default=0)
+        before = [e.id for e in self.log.read(kind="command") if e.time < self.job.launched]
+        self._command = max(before, default=0)
         cut_off = sorted(set(self.history.started) - set(self.history.raw))
         self._append(
             "opened",
@@ -119,17 +124,19 @@ class SearchController:
         for number in cut_off:
             # An earlier controller was killed over it; it may be tried again.
             self._append("abandoned", {"number": number})
-        self._chooser = self._open_chooser()
-        if not self.history.refusals:
+        if not self.history.builders:
             self._survey()
+        trains = earlier.may_train(settings, self.history)
+        if not trains and not resumed:
+            self._append("note", {"text": earlier.NOTHING_TRAINED})
+        self._chooser = self._open_chooser(trains=trains)
 
-    def _open_chooser(self) -> Chooser:
+    def _open_chooser(self, *, trains: bool) -> Chooser:
         """Return what decides about the next candidate, with all that the log says."""
         settings = self.job.settings
         # A resumed search goes on drawing; it does not draw again what it drew before.
         seed = settings.seed + len(self.history.raw)
-        paid = earlier.paid_networks(settings)
-        trains = earlier.may_train(settings, self.job.study)
+        paid = [Recipe.from_dict(network) for network in self.history.paid]
         if settings.sampler == "staged":
             return StagedPolicy(
                 settings, self._open_study, self._refused, paid=paid, trains=trains, seed=seed
@@ -161,8 +168,8 @@ class SearchController:
     def _survey(self) -> None:
         """Ask beforehand what cannot run here, so that no trial is spent on it."""
         outcome = self._wait("survey", baselines.original(), timeout=600.0)
-        if isinstance(outcome, Done):
-            self._append("refusals", {"refusals": list(outcome.refusals)})
+        if isinstance(outcome, Done) and outcome.survey:
+            self._append("refusals", asdict(outcome.survey))
 
     def _refused(self, recipe: Recipe) -> bool:
         """Say whether the survey found that this cannot run here."""
@@ -193,7 +200,7 @@ class SearchController:
             following = self._chooser.next(self.history, left)
             if following is None:
                 if self._seconds_left() < float("inf"):
-                    raise _Ended("nothing that fits into the time left promises a gain")
+                    raise _Ended("nothing that is untried fits into the time left")
                 return
             yield following, "search"
 
@@ -328,7 +335,7 @@ class SearchController:
 
     def _measure_memory(self) -> None:
         """Measure what serving the members of the front takes, as far as time allows."""
-        if "memory" in self.job.settings.objectives:
+        if "memory" in self.job.settings.measured:
             return
         for record in self.history.front.members:
             if record.number in self.history.memory or self._seconds_left() <= 1.0:

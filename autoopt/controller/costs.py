@@ -114,8 +114,13 @@ def relative_size(recipe: Recipe) -> float:
 
 
 def trained_epochs(recipe: Recipe) -> int:
-    """Return the epochs that a recipe asks for; 1 for training that has no such setting."""
+    """Return the epochs that a recipe asks for; 1 for training that has no such setting.
+
+    Pruning that trains by itself has epochs of its own; in one shot it has none.
+    """
+    own = recipe["pruning"].settings
+    before = 0 if own.get("schedule") == "one_shot" else int(own.get("epochs", 0))
     pick = recipe["recovery"]
     if pick.option in ("none", "recalibrate"):
-        return 0
-    return int(pick.settings.get("epochs", 1))
+        return before
+    return before + int(pick.settings.get("epochs", 1))

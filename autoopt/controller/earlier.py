@@ -1,4 +1,4 @@
-"""What earlier searches over the same cache have left: their networks, and that they ended."""
+"""Whether the very same search came to its end before, over the same cache."""
 
 from __future__ import annotations
 
@@ -6,42 +6,40 @@ import time
 from pathlib import Path
 
 from autoopt.cache import Cache, cache_key
-from autoopt.recipe import Recipe
+from autoopt.history import History
 from autoopt.settings import Settings
 
-_PRIVATE = ("cache", "storage", "notes", "limits")
+NOTHING_TRAINED = (
+    "training: none, because the very same search came to its end before; its networks are in the "
+    "cache and are measured again. Another seed or budget searches on."
+)
+
+_PRIVATE = ("cache", "storage", "notes")
 """Settings that do not decide about which networks a search trains."""
 
 
-def paid_networks(settings: Settings) -> list[Recipe]:
-    """Return the networks of this task that an earlier search left in the cache."""
-    if not settings.stable:
-        return []
-    return [
-        Recipe.from_dict(entry.meta["recipe"])
-        for entry in Cache(Path(settings.cache)).entries("networks")
-        if entry.meta["task"] == settings.fingerprint
-    ]
-
-
-def may_train(settings: Settings, study: str) -> bool:
+def may_train(settings: Settings, history: History) -> bool:
     """Say whether new networks may be trained: not if the same search came to its end before.
 
     Its networks are in the cache then, and this one measures them again.
     """
-    earlier = Cache(Path(settings.cache)).get("searches", _same_search(settings))
-    return not settings.stable or earlier is None or earlier.meta["study"] == study
+    found = Cache(Path(settings.cache)).get("searches", _same_search(settings, history))
+    return not settings.stable or found is None or found.meta["study"] == history.study
 
 
-def remember(settings: Settings, study: str) -> None:
-    """Note that a search came to its end, so that the same one again trains nothing new."""
-    cache, key = Cache(Path(settings.cache)), _same_search(settings)
-    if settings.stable and cache.get("searches", key) is None:
+def remember(settings: Settings, history: History) -> None:
+    """Note that a search came to its end, so that the same one again trains nothing new.
+
+    Networks that failed are none that another could find.
+    """
+    cache, key = Cache(Path(settings.cache)), _same_search(settings, history)
+    whole = not any(r.failure and r.failure.stage == "network" for r in history.records)
+    if settings.stable and whole and cache.get("searches", key) is None:
         with cache.write("searches", key) as (_, meta):
-            meta |= {"created": time.time(), "study": study}
+            meta |= {"created": time.time(), "study": history.study}
 
 
-def _same_search(settings: Settings) -> str:
+def _same_search(settings: Settings, history: History) -> str:
     """Return the cache key of a search: two of one key ask for the very same."""
-    asked = settings.to_dict()
+    asked = {**settings.to_dict(), "builders": history.builders}
     return cache_key({name: value for name, value in asked.items() if name not in _PRIVATE})

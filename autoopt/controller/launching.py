@@ -65,7 +65,8 @@ def launch(job: Job) -> Launched:
     payload = pickle.dumps(job)
     with (job.folder / CONTROLLER_LOG).open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "autoopt.controller"],
+            # The folder is for those who look at the list of processes.
+            [sys.executable, "-m", "autoopt.controller", str(job.folder)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from random import Random
 from statistics import fmean, median
 
 from autoopt.controller.allowance import may_train_more
 from autoopt.controller.costs import CAUTION, Costs, relative_size, trained_epochs
 from autoopt.controller.forms import one_form
+from autoopt.controller.leftovers import Leftovers
 from autoopt.controller.study import Study
 from autoopt.front import Front
 from autoopt.history import History
@@ -24,7 +26,7 @@ from autoopt.recipe import Recipe
 from autoopt.record import Record
 from search_spaces import STAGES, SearchSpace
 
-TRAINING_SHARE = 0.3
+TRAINING_SHARE = 0.25
 """Largest share of a budget in seconds that training may take."""
 
 COMPLETIONS = 4
@@ -84,7 +86,16 @@ class Policy:
             self._by_promise(history), history, costs, seen, seconds_left
         )
         # With no completion left, what was kept back from training has no better use.
-        return recipe or self._new_network(history, costs, seen, seconds_left, thrifty=False)
+        recipe = recipe or self._new_network(history, costs, seen, seconds_left, thrifty=False)
+        return recipe or self._leftovers.next(history, costs, seconds_left)
+
+    def exhausted(self) -> str:
+        """Say what it means that there is no next recipe, time left aside."""
+        return self._leftovers.exhausted()
+
+    @cached_property
+    def _leftovers(self) -> Leftovers:
+        return Leftovers(self.space, self.refused, self.same, self.trains, self.random)
 
     def same(self, recipe: Recipe) -> Recipe:
         """Return a recipe with its parallel configuration in one form for all that do the same."""

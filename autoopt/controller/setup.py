@@ -24,7 +24,7 @@ def worker_setup(job: Job) -> WorkerSetup:
         cache=Path(settings.cache),
         scope="" if settings.stable else job.study,
         target=settings.target,
-        objectives=settings.objectives,
+        objectives=settings.measured,
         space=settings.space,
         reference=original(),
         measure_seconds=settings.measure_seconds,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
 
 from optuna.samplers import BaseSampler
 
@@ -13,6 +14,7 @@ from autoopt.constraint import parse_constraints
 from autoopt.controller.allowance import SECONDS_A_NETWORK, may_train_more
 from autoopt.controller.costs import Costs, trained_epochs
 from autoopt.controller.forms import one_form
+from autoopt.controller.leftovers import Leftovers
 from autoopt.controller.staged import Codes, Goal, Kitchen, StagedSampler, StagedSearch
 from autoopt.controller.staged.features import recipe_features
 from autoopt.controller.study import Study
@@ -56,19 +58,21 @@ class StagedPolicy:
     def __post_init__(self) -> None:
         """Make the sampler and its study."""
         self._paid = {recipe.stage_id("network") for recipe in self.paid}
+        settings = self.settings
+        same = partial(one_form, threads=settings.threads, request_size=settings.request_size)
+        self._leftovers = Leftovers(
+            settings.space, self.refused, same, self.trains, Random(self.seed)
+        )
         kitchen = Kitchen(
-            Codes(self.settings.space),
+            Codes(settings.space),
             recipe_features,
             self._network_seconds,
             lambda recipe: self._costs.completion(recipe),
             self._out_of_reach,
-            partial(
-                one_form, threads=self.settings.threads, request_size=self.settings.request_size
-            ),
+            same,
         )
-        axes = self.settings.axes
-        logarithmic = [bool(axis.unit) for axis in axes]
-        self._search = StagedSearch(kitchen, _goal(self.settings, logarithmic), self.seed)
+        logarithmic = [bool(axis.unit) for axis in settings.axes]
+        self._search = StagedSearch(kitchen, _goal(settings, logarithmic), self.seed)
         for recipe in self.paid:
             self._search.offer(recipe)
         self._sampler = StagedSampler(self._search, logarithmic)
@@ -83,7 +87,11 @@ class StagedPolicy:
             # With no completion left, what was kept back from training has no better use.
             self._more = True
             recipe = self._decided(left)
-        return recipe
+        return recipe or self._leftovers.next(history, self._costs, seconds_left)
+
+    def exhausted(self) -> str:
+        """Say what it means that there is no next recipe, time left aside."""
+        return self._leftovers.exhausted()
 
     def _decided(self, left: float) -> Recipe | None:
         self._search.reprice()

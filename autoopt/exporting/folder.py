@@ -18,6 +18,7 @@ from autoopt.exporting.sections import report_sections
 from autoopt.interfaces import Parallel
 from autoopt.runtimes import pt2_source
 from autoopt.runtimes.artifact import NAME, Manifest, read_manifest, verify_files, write_manifest
+from autoopt.runtimes.manifest_rules import plain_name
 
 OURS = frozenset({NAME, "recipe.yaml", "report.html", "predict.py", SAFE_LOADER, "__pycache__"})
 # Room for recipe, report and script beside the model.
@@ -77,7 +78,7 @@ def export_strategy(
         "report.html": report_html({**report_sections(report), "recipe": recipe_yaml}, chart=chart),
         "predict.py": predict_script(manifest, spread),
     }
-    if manifest.model.endswith(".pt2"):
+    if plain_name(manifest.model).endswith(".pt2"):
         texts[SAFE_LOADER] = pt2_source()
     scratch: Path | None = None
     try:

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.artifact import Manifest
+from autoopt.runtimes.manifest_rules import PACKED, plain_name
+from autoopt.runtimes.onnx_files import graph_input
+from autoopt.runtimes.openvino_request import serving_config
 
 SAFE_LOADER = "safe_pt2.py"
 
@@ -17,11 +20,22 @@ from pathlib import Path
 import numpy as np
 '''
 
+# Zeros are stored compressed; runtimes open plain files.
+UNPACKING = """import gzip
+import tempfile
+
+scratch = tempfile.TemporaryDirectory()
+for name in {files!r}:
+    content = gzip.decompress(Path(__file__).with_name(name).read_bytes())
+    Path(scratch.name, name.removesuffix({packed!r})).write_bytes(content)
+
+"""
+
 ONNXRUNTIME = """import onnxruntime
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}
-{unpack}session = onnxruntime.InferenceSession(Path(__file__).with_name({model!r}), options)
+{unpack}session = onnxruntime.InferenceSession({model}, options)
 """
 # Lets the session unpack stored weights once, when it starts.
 UNPACK = 'options.add_session_config_entry("session.disable_quant_qdq", "1")\n'
@@ -30,15 +44,15 @@ OPENVINO = """
 sys.modules["openvino_telemetry"] = None  # OpenVINO then sends none
 import openvino
 
-config = {config!r}
-model = openvino.Core().compile_model(Path(__file__).with_name({model!r}), "CPU", config)
+config = {config}
+model = openvino.Core().compile_model({model}, "CPU", config)
 """
 
 TORCH = """import torch
 from safe_pt2 import load_program
 
 torch.set_num_threads({threads})
-program = load_program(Path(__file__).with_name({model!r}))
+program = load_program({model})
 module = torch.inference_mode()({program})
 """
 
@@ -89,11 +103,16 @@ def predict_script(manifest: Manifest, parallel: Parallel) -> str:
     fixed = manifest.options["batch"]
     # Names of inputs come from a person's network and stay out of the script's prose.
     files = ["inputs.npy"] if count == 1 else [f"input_{i + 1}.npy" for i in range(count)]
-    given = [f"np.load(sys.argv[{i + 1}])" for i in range(count)]
+    # NumPy makes float64 unless told otherwise.
+    given = [
+        f"np.load(sys.argv[{i + 1}]).astype({port.dtype!r})"
+        for i, port in enumerate(manifest.inputs)
+    ]
     head = HEAD.format(
         library="torch" if PARTS[runtime] is TORCH else runtime, files=" ".join(files)
     )
-    body, last = _setup(manifest, parallel), SAVE.format(last=count + 1)
+    body = _unpacking(manifest) + _setup(manifest, parallel)
+    last = SAVE.format(last=count + 1)
     if fixed is None and parallel.replicas == 1 and not parallel.batch:
         return f"{head}{body}outputs = {_call(manifest, given)}\n{last}"
     size = fixed or parallel.batch or f"-(-count // {parallel.replicas})"
@@ -110,23 +129,39 @@ def predict_script(manifest: Manifest, parallel: Parallel) -> str:
 def _setup(manifest: Manifest, parallel: Parallel) -> str:
     """Return the lines that import the runtime and open the model."""
     return PARTS[manifest.runtime].format(
-        model=manifest.model,
+        model=_model(manifest),
         threads=max(1, parallel.threads // parallel.replicas),
         unpack=UNPACK if manifest.realised.get("storage_only") else "",
-        config={
-            "INFERENCE_PRECISION_HINT": manifest.options.get("hint"),
-            "INFERENCE_NUM_THREADS": parallel.threads,
-            "NUM_STREAMS": parallel.replicas,
-        },
+        config=_config(manifest, parallel) if manifest.runtime == "openvino" else "",
         program="torch.compile(program)" if manifest.runtime == "compiled" else "program",
     )
+
+
+def _config(manifest: Manifest, parallel: Parallel) -> str:
+    """Return OpenVINO's properties as a dict that is broken where its line would be too long."""
+    config = serving_config(manifest, parallel)
+    first = {name: config.pop(name) for name in list(config)[:3]}
+    return repr(first) if not config else f"{repr(first)[:-1]},\n    {repr(config)[1:]}"
+
+
+def _unpacking(manifest: Manifest) -> str:
+    """Return the lines that unpack compressed files, none where there are none."""
+    if not manifest.model.endswith(PACKED):
+        return ""
+    return UNPACKING.format(files=sorted(manifest.files), packed=PACKED)
+
+
+def _model(manifest: Manifest) -> str:
+    """Return the expression that names the file which the runtime opens."""
+    if manifest.model.endswith(PACKED):
+        return f"Path(scratch.name, {plain_name(manifest.model)!r})"
+    return f"Path(__file__).with_name({manifest.model!r})"
 
 
 def _call(manifest: Manifest, arrays: Iterable[str]) -> str:
     """Return the expression that answers with one replica."""
     if manifest.runtime == "onnxruntime":
-        names = [port.name for port in manifest.inputs]
-        feed = ", ".join(f"{name!r}: {array}" for name, array in zip(names, arrays, strict=True))
+        feed = ", ".join(f"{graph_input(i)!r}: {array}" for i, array in enumerate(arrays))
         return f"session.run(None, {{{feed}}})[0]"
     if manifest.runtime == "openvino":
         return f"model([{', '.join(arrays)}])[0]"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from autoopt.constraint import drop_constraint
+from autoopt.constraint import drop_constraint, parse_constraints
 from autoopt.errors import ConstraintError
 from autoopt.front import Front
 from autoopt.history import History
@@ -19,17 +20,53 @@ def recommended(history: History) -> Record | None:
 
     A search without any bound is taken to allow `USUAL_DROP` of the quality.
     """
-    original = history.raw.get(0)
-    if history.settings is None or original is None:
+    if history.settings is None or 0 not in history.raw:
         return None
-    front = history.front
-    axis = history.settings.axes[0]
-    if not front.constraints and (bound := drop_constraint(axis, original, USUAL_DROP)):
-        front = replace(front, constraints=(bound,))
+    front = bounded_front(history)
     try:
         return front.best(speed_axis(front))
     except ConstraintError:
         return None
+
+
+def bounded_front(
+    history: History,
+    *,
+    max_drop: float | None = None,
+    constraints: Mapping[str, float | str] | None = None,
+) -> Front:
+    """Return the front under the bounds of the search and further ones.
+
+    Parameters
+    ----------
+    history
+        Of an opened search.
+    max_drop
+        Takes the place of the search's own.
+    constraints
+        Hold beside those of the search.
+
+    Notes
+    -----
+    Where nobody set any bound, `USUAL_DROP` of the quality may be lost: without one, the best
+    would be whatever is fastest, right or wrong.
+    """
+    settings, front = history.settings, history.front
+    if settings is None:
+        return front
+    given = (*settings.constraints, *(constraints or ()))
+    drop = settings.max_drop if max_drop is None else max_drop
+    if drop is None and not given:
+        drop = USUAL_DROP
+    bounds = [
+        *parse_constraints(settings.constraints, settings.bounded_axes),
+        *parse_constraints(constraints, settings.bounded_axes),
+    ]
+    original = history.raw.get(0)
+    if drop is not None and original is not None:
+        bound = drop_constraint(settings.axes[0], original, drop)
+        bounds += [bound] if bound else []
+    return replace(front, constraints=tuple(bounds))
 
 
 def speed_axis(front: Front) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt.constraint import drop_constraint, parse_constraints
 from autoopt.controller.job import CONTROLLER_LOG, LOG
 from autoopt.disk import full_disk
 from autoopt.errors import ConstraintError, FolderError, SearchError
-from autoopt.front import Front
-from autoopt.handle.advice import speed_axis
+from autoopt.handle.advice import bounded_front, speed_axis
+from autoopt.handle.request import checked_bounds, checked_drop, is_positive
 from autoopt.handle.status import Status, status_of
 from autoopt.handle.strategy import Strategy
-from autoopt.handle.surroundings import in_notebook
+from autoopt.handle.surroundings import in_notebook, is_controller
 from autoopt.history import History
 from autoopt.log import Log
 from autoopt.settings import Settings
@@ -91,7 +89,7 @@ class Search:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was guessed about model and data, and what cannot run here, in sentences."""
+        """What was guessed about model and data, what is reused, and what cannot run here."""
         history = self._known()
         own = history.settings.notes if history.settings else ()
         refusals = (
@@ -99,7 +97,7 @@ class Search:
             f"({refusal['reason']})"
             for refusal in history.refusals
         )
-        return (*own, *dict.fromkeys(refusals))
+        return (*own, *history.notes, *dict.fromkeys(refusals))
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -127,7 +125,8 @@ class Search:
         objective
             Name of an objective of this search; latency when absent.
         max_drop
-            How much worse than the original the quality may be; the search's own when absent.
+            How much worse than the original the quality may be; when absent the search's own
+            bounds hold, and where it has none, one point of accuracy (0.01).
         constraints
             Further bounds, as in `autoopt.search`; those of the search hold too.
 
@@ -135,11 +134,17 @@ class Search:
         ------
         ConstraintError
             If nothing measured so far keeps the bounds; the nearest strategy is named.
+        ValueError, UnknownNameError
+            If a bound is no number, or of an objective that is not searched.
         """
         history = self._known()
         if history.settings is None:
             raise ConstraintError("no strategy was measured yet: the search is about to start")
-        front = self._bounded(history, max_drop, constraints)
+        front = bounded_front(
+            history,
+            max_drop=checked_drop(max_drop),
+            constraints=checked_bounds(constraints, history.settings.bounded_axes),
+        )
         names = [axis.name for axis in front.axes]
         if objective == "quality":
             objective = names[0]
@@ -210,16 +215,23 @@ class Search:
         Raises
         ------
         ValueError
-            If it has no budget of that kind, or the addition is not positive.
+            If it has no budget of that kind, the addition is no positive number, or the search
+            has ended.
         """
-        settings = self._known().settings
+        budget = self.settings.budget
         for name, more in (("seconds", seconds), ("trials", trials)):
-            bound = getattr(settings.budget, name) if settings else more
-            if more is not None and (bound is None or not more > 0):
+            if more is None:
+                continue
+            if not is_positive(more) or getattr(budget, name) is None:
                 raise ValueError(
-                    f"`{name}` must be positive and add to a budget in {name}, but got {more} for "
-                    f"a budget of {settings.budget if settings else 'unknown size'}"
+                    f"`{name}` must be a positive number and add to a budget in {name}, but got "
+                    f"{more!r} for a budget of {budget}"
                 )
+        if not self.alive:
+            raise ValueError(
+                "only a running search can be extended; go on with this one by "
+                f"autoopt.resume({str(self.folder)!r}, model, data, budget=...)"
+            )
         self._command("extend", seconds=seconds, trials=trials)
 
     def choose(self, number: int) -> Strategy:
@@ -228,6 +240,39 @@ class Search:
         self._log.append("choice", {"number": number})
         return strategy
 
+    @property
+    def selected(self) -> int | None:
+        """Number of the strategy that is looked at in the panel; may be set."""
+        return self.panel().selected
+
+    @selected.setter
+    def selected(self, number: int | None) -> None:
+        self.panel().selected = number
+
+    @property
+    def filter(self) -> dict[str, Any]:
+        """What a strategy must be like to be shown in the panel; may be set, also in part.
+
+        ``{"bounds": {"latency": [None, 8]}, "choices": {"runtime": ["openvino"]}, "front": True,
+        "text": ""}``, see `autoopt.panel.filter`.
+        """
+        return self.panel().filter
+
+    @filter.setter
+    def filter(self, wanted: Mapping[str, Any]) -> None:
+        self.panel().filter = dict(wanted)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The strategies that pass the panel's filter."""
+        from autoopt.handle.tables import passing_table
+
+        return passing_table(self._known(), self.filter)
+
+    def observe(self, handler: Callable[[Any], object], names: str | Sequence[str]) -> None:
+        """Call ``handler(change)`` when `selected` or `filter` of the panel changes."""
+        self.panel().observe(handler, names)
+
     def panel(self) -> Panel:
         """Return the live panel; every call gives a view of the same one."""
         from autoopt.handle.live import follow_in_panel
@@ -235,6 +280,29 @@ class Search:
         if self._panel is None:
             self._panel = follow_in_panel(self)
         return self._panel
+
+    # --- static figures ------------------------------------------------------------------------
+    # Each takes `library`, "matplotlib" or "plotly": the first that is installed when absent.
+
+    def plot_front(
+        self, *, x: str | None = None, y: str | None = None, library: str | None = None
+    ) -> Any:
+        """Return a figure of two objectives with the front between them."""
+        return self._plot("front", library, x=x, y=y)
+
+    def plot_parallel(self, *, library: str | None = None) -> Any:
+        """Return a figure of all choices and objectives as parallel coordinates."""
+        return self._plot("parallel", library)
+
+    def plot_history(
+        self, *, x: str | None = None, y: str | None = None, library: str | None = None
+    ) -> Any:
+        """Return a figure of how the hypervolume of two objectives grew."""
+        return self._plot("history", library, x=x, y=y)
+
+    def plot_importance(self, *, library: str | None = None) -> Any:
+        """Return a figure of which choices explain the differences in each objective."""
+        return self._plot("importance", library)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -246,7 +314,7 @@ class Search:
             run = history.runs[-1] if history.runs else None
             if run is None or "finished" in run:
                 return False
-            return _is_controller(int(run["pid"]))
+            return is_controller(int(run["pid"]))
         return self._launched.alive
 
     def _begin(self, block: bool | None) -> Search:
@@ -267,18 +335,13 @@ class Search:
                 self._frozen = self._history.snapshot()
             return self._frozen
 
-    def _bounded(
-        self,
-        history: History,
-        max_drop: float | None,
-        constraints: Mapping[str, float | str] | None,
-    ) -> Front:
-        front = history.front
-        bounds = [*front.constraints, *parse_constraints(constraints, front.axes)]
-        if max_drop is not None and 0 in history.raw:
-            bound = drop_constraint(front.axes[0], history.raw[0], max_drop)
-            bounds += [bound] if bound else []
-        return replace(front, constraints=tuple(bounds))
+    def _plot(self, kind: str, library: str | None, **options: Any) -> Any:
+        from autoopt.handle.rows import axis_rows, record_rows
+        from autoopt.panel.plots import plot
+
+        history = self._known()
+        rows, objectives = record_rows(history), axis_rows(history)
+        return plot(kind, rows, objectives, library=library, **options)
 
     def _command(self, command: str, **values: Any) -> None:
         self._log.append("command", {"command": command, **values})
@@ -308,13 +371,3 @@ class Search:
 
         history = self._known()
         return front_html(record_rows(history), axis_rows(history), status_message(self.status))
-
-
-def _is_controller(pid: int) -> bool:
-    """Say whether a process number is still that of a controller, and not of a successor."""
-    import psutil
-
-    try:
-        return "autoopt.controller" in psutil.Process(pid).cmdline()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False

@@ -7,13 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from autoopt.handle.rows import axis_rows, record_rows, status_message
+from autoopt.handle.rows import axis_rows, needs_of, record_rows, status_message
 from autoopt.panel import Panel
 from autoopt.panel.messages import starting_status
 
 if TYPE_CHECKING:
     from autoopt.handle.handle import Search
     from autoopt.history import History
+    from autoopt.panel.messages import Row
 
 POLL_SECONDS: Final = 0.25
 TWIN_SECONDS: Final = 30.0
@@ -32,8 +33,9 @@ def follow_in_panel(search: Search) -> Panel:
     ``panel.close()`` lets go of it.
     """
     panel = Panel()
-    panel.on_choose(search.choose)
-    panel.on_stop(search.stop)
+    for kind in ("choose", "pause", "go_on", "stop"):
+        panel.on_command(kind, getattr(search, kind))
+    panel.on_command("export", lambda number, folder: search.pick(number).export(folder))
     threading.Thread(target=_follow, args=(search, panel), daemon=True).start()
     return panel
 
@@ -57,7 +59,7 @@ class _Feed:
         self._search = search
         self._panel = panel
         self._seen: History | None = None
-        self._sent: dict[int, str] = {}
+        self._sent: dict[int, tuple[object, ...]] = {}
         self._twin_due = time.monotonic() + TWIN_SECONDS
 
     def step(self) -> bool:
@@ -69,12 +71,36 @@ class _Feed:
         history = self._search._known()
         if not self._panel.objectives and history.settings is not None:
             self._panel.objectives = axis_rows(history)
-        rows = record_rows(history) if history is not self._seen else []
+        changed = self._news(history) if history is not self._seen else []
         self._seen = history
-        changed = [row for row in rows if self._sent.get(row["number"]) != str(row)]
-        self._sent.update({row["number"]: str(row) for row in changed})
         self._panel.update(changed, status_message(status))
         if time.monotonic() >= self._twin_due:
             self._twin_due = time.monotonic() + TWIN_SECONDS
             self._panel.refresh_twin()
         return status.state in ("finished", "failed")
+
+    def _news(self, history: History) -> list[Row]:
+        """Return the rows that read differently from how they were sent."""
+        self._panel.need(needs_of(history))
+        notes = list(self._search.notes)
+        if notes != self._panel.notes:
+            self._panel.notes = notes
+        if history.choices and self._panel.chosen != history.choices[-1]:
+            self._panel.chosen = history.choices[-1]
+        changed = []
+        for row in record_rows(history):
+            said = _said(row)
+            if self._sent.get(row["number"]) != said:
+                self._sent[row["number"]] = said
+                changed.append(row)
+        return changed
+
+
+def _said(row: Row) -> tuple[object, ...]:
+    """Return what a person would see of a row.
+
+    With every trial the correction for the machine's drift moves all timings a little; four digits
+    keep that from sending every row again.
+    """
+    figures = [f"{name} {stat[0]:.4g}" for name, stat in row["values"].items() if stat[0]]
+    return row["state"], row["front"], row["feasible"], row["recommended"], *figures

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,13 @@ from autoopt.controller.job import LOG
 from autoopt.errors import FolderError, UnknownNameError
 from autoopt.log import Log
 from autoopt.measurement import Axis
-from autoopt.settings import SAMPLERS
+from autoopt.settings import SAMPLERS, Limits
 from search_spaces import SearchSpace
+from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from autoopt.task import Task
 
 
@@ -41,10 +46,20 @@ def checked_bounds(
     return {c.objective: f"{c.sense} {c.bound!r}" for c in parse_constraints(bounds, axes)}
 
 
+def bounded_axes(
+    constraints: Mapping[str, float | str] | None, axes: Sequence[Axis]
+) -> tuple[Axis, ...]:
+    """Return an axis for every bounded objective that is not searched but can be measured."""
+    from autoopt.objectives import OBJECTIVES as KNOWN
+
+    searched = {"quality", *(axis.name for axis in axes)}
+    names = [name for name in constraints or () if name in KNOWN and name not in searched]
+    return tuple(_axis(name) for name in names)
+
+
 def search_axes(task: Task, objectives: Sequence[str]) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
     """Return the axes and the names of the objectives, the quality first."""
     from autoopt.objectives import OBJECTIVES as KNOWN
-    from autoopt.objectives import load_objective
 
     if isinstance(objectives, str):
         objectives = (objectives,)
@@ -56,9 +71,15 @@ def search_axes(task: Task, objectives: Sequence[str]) -> tuple[tuple[Axis, ...]
     for name in names[1:]:
         if name not in KNOWN:
             raise UnknownNameError("objective", name, [*KNOWN, quality.name])
-        objective = load_objective(name)
-        axes.append(Axis(objective.name, objective.unit, objective.direction))  # type: ignore[arg-type]  # the table's classes hold one of both
+        axes.append(_axis(name))
     return tuple(axes), tuple(names)
+
+
+def _axis(name: str) -> Axis:
+    from autoopt.objectives import load_objective
+
+    objective = load_objective(name)
+    return Axis(objective.name, objective.unit, objective.direction)  # type: ignore[arg-type]  # the table's classes hold one of both
 
 
 def checked_drop(max_drop: float | None) -> float | None:
@@ -83,7 +104,52 @@ def checked_drop(max_drop: float | None) -> float | None:
     return float(max_drop)
 
 
-def with_own(space: SearchSpace, techniques: Mapping[str, type]) -> SearchSpace:
+@dataclass(frozen=True)
+class Own:
+    """What a person brings along that no file keeps.
+
+    Attributes
+    ----------
+    techniques
+        By name; students and a training are among them.
+    sampler_name
+        One of `SAMPLERS`, or the name of a person's own class.
+    sampler
+        The person's own.
+    """
+
+    techniques: Mapping[str, Any]
+    sampler_name: str = SAMPLERS[0]
+    sampler: object = None
+
+
+def own_parts(
+    techniques: Mapping[str, Any] | None,
+    students: Mapping[str, Callable[[], nn.Module]] | None,
+    train: Callable[..., Any] | None,
+    sampler: object,
+) -> Own:
+    """Return all that a person brings along.
+
+    Raises
+    ------
+    ValueError
+        If a student or the training is no function, or two have one name.
+    UnknownNameError, TypeError
+        If the sampler is not known by name and not one of Optuna's.
+    """
+    from autoopt.techniques.given import GivenStudent, GivenTraining
+
+    own: dict[str, Any] = {name: GivenStudent(make) for name, make in (students or {}).items()}
+    if train is not None:
+        own[getattr(train, "__name__", "train").strip("<>")] = GivenTraining(train)
+    twice = sorted(set(own) & set(techniques or {}))
+    if twice:
+        raise ValueError(f"a technique, a student and a training must differ in name: {twice[0]!r}")
+    return Own({**own, **(techniques or {})}, *checked_sampler(sampler))
+
+
+def with_own(space: SearchSpace, techniques: Mapping[str, Any]) -> SearchSpace:
     """Return the space with a person's own techniques on its menu."""
     from autoopt.techniques import TECHNIQUES
 
@@ -106,11 +172,68 @@ def with_own(space: SearchSpace, techniques: Mapping[str, type]) -> SearchSpace:
     return space
 
 
-def check_target(target: str) -> None:
-    """Raise UnknownNameError unless there is a target of this name."""
+def checked_seed(seed: object) -> int:
+    """Return a seed as a plain integer.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number from 0 to 2³² − 1, which every generator takes.
+    """
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not 0 <= int(str(seed)) < 2**32:
+        raise ValueError(f"`seed` must be a whole number from 0 to 2**32 - 1, but got {seed!r}")
+    return int(str(seed))
+
+
+def checked_limits(limits: object) -> Limits:
+    """Return the limits of a candidate, the usual ones for None.
+
+    Raises
+    ------
+    ValueError
+        If these are no limits.
+    """
+    if limits is None:
+        return Limits()
+    if not isinstance(limits, Limits):
+        raise ValueError(
+            "`limits` must be Limits, such as autoopt.settings.Limits(network=600), but got "
+            f"{limits!r}"
+        )
+    return limits
+
+
+def check_place(target: str, storage: str | None, threads: int | None) -> None:
+    """Raise unless there is such a target, a storage can have this URL, and cores are enough.
+
+    Raises
+    ------
+    UnknownNameError
+        If no target has this name.
+    ValueError
+        If the URL is none, or candidates would get more threads than there are cores.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     from autoopt.targets import load_target
 
     load_target(target)
+    try:
+        if storage is not None:
+            make_url(storage)
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(
+            "`storage` must be the URL of an Optuna storage, such as 'sqlite:///study.db' or "
+            f"'postgresql://user@host/name', but got {storage!r}"
+        ) from error
+    cores = usable_cores()
+    if isinstance(threads, int) and threads > cores:
+        raise ValueError(
+            f"`threads` must be no more than the {cores} cores that this process may use, but got "
+            f"{threads}"
+        )
 
 
 def cache_folder(cache: str | Path | None) -> Path:
@@ -131,14 +254,11 @@ def new_folder(folder: str | Path | None) -> Path:
         folder = Path("autoopt-searches") / name
         if folder.exists():
             folder = folder.with_name(f"{name}-{os.getpid()}-{time.time_ns() % 1000}")
-    where = Path(folder)
+    where = Path(folder).absolute()  # a notebook may go elsewhere
     if where.is_file():
         raise FolderError(f"a search needs a folder, but {where} is a file")
-    if (where / LOG).exists() and Log(where / LOG).read(kind="opened"):
-        raise FolderError(
-            f"{where} holds a search already: go on with it by autoopt.resume({str(where)!r}, "
-            "model, data), or name another folder"
-        )
+    if (where / LOG).exists() and Log(where / LOG).read():
+        raise taken(where)
     return where
 
 
@@ -165,6 +285,22 @@ def checked_sampler(sampler: object) -> tuple[str, object | None]:
     return type(sampler).__name__, sampler
 
 
+def taken(folder: Path) -> FolderError:
+    """Return what to raise where a folder holds another search."""
+    return FolderError(
+        f"{folder} holds a search already: go on with it by autoopt.resume({str(folder)!r}, "
+        "model, data), or name another folder"
+    )
+
+
+def is_positive(value: object) -> bool:
+    """Say whether a value is a finite number above 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < float(str(value)) < math.inf
+
+
 def is_plain(value: Any) -> bool:
     """Say whether a value can stand in the log."""
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
     return isinstance(value, str | int | float | bool | None)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from autoopt.handle.advice import recommended
 from autoopt.handle.status import Status
 from autoopt.history import History
-from autoopt.panel.messages import Objective, Row
+from autoopt.panel.messages import Level, Objective, Row
 from autoopt.panel.messages import Status as StatusMessage
+from autoopt.recipe import Recipe
 from autoopt.record import Record
+
+LONGEST_LOG: Final = 4000
+"""Characters of a failure's log that a panel keeps, from its end; the search's log holds all."""
 
 
 def axis_rows(history: History) -> list[Objective]:
@@ -40,6 +46,7 @@ def status_message(status: Status) -> StatusMessage:
     return StatusMessage(
         state=status.state,
         trials=status.trials,
+        trials_total=status.trials_total,
         failed=status.failed,
         seconds_elapsed=status.seconds_elapsed,
         seconds_left=status.seconds_left,
@@ -59,12 +66,40 @@ def _row(record: Record, *, front: bool, feasible: bool, best: bool) -> Row:
         feasible=feasible,
         recommended=best,
         summary=record.recipe.summary,
-        recipe=record.recipe.to_yaml(),
+        choices=_choices(record.recipe),
         values={name: [stat.value, stat.low, stat.high] for name, stat in stats.items()},
         speedup=measured.speedup.value if measured and measured.speedup else None,
         failure=(
-            {"stage": failure.stage, "kind": failure.kind, "message": failure.message}
+            {
+                "stage": failure.stage,
+                "kind": failure.kind,
+                "message": failure.message,
+                "log": failure.log[-LONGEST_LOG:],
+            }
             if failure
             else None
         ),
     )
+
+
+def needs_of(history: History) -> dict[str, list[float | None]]:
+    """Return the bounds of a search: objective to the least and the most that is wanted."""
+    needs: dict[str, list[float | None]] = {}
+    for constraint in history.constraints:
+        pair = needs.setdefault(constraint.objective, [None, None])
+        if constraint.sense == ">=":
+            pair[0] = constraint.bound if pair[0] is None else max(pair[0], constraint.bound)
+        else:
+            pair[1] = constraint.bound if pair[1] is None else min(pair[1], constraint.bound)
+    return needs
+
+
+def _choices(recipe: Recipe) -> dict[str, Level]:
+    """Return slot to option, and ``slot.setting`` to the value of each setting that there is."""
+    choices: dict[str, Level] = {}
+    for slot, option, settings in recipe.choices:
+        choices[slot] = option
+        for name, value in settings:
+            plain = isinstance(value, str | int | float | bool)
+            choices[f"{slot}.{name}"] = value if plain else str(value)
+    return choices

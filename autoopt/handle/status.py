@@ -105,6 +105,8 @@ def status_of(
             until = history.spent(now=run["last"]) if run else spent
             left = max(0.0, (budget.trials - done) * until / done)
     best = recommended(history)
+    if state == "finished" and history.front.measured and not history.front.members:
+        message = f"{message}; {history.front.nothing()}"
     quality = history.settings.axes[0].name if history.settings else ""
     current = history.current
     return Status(

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from autoopt.front import Front
+from autoopt.handle.rows import record_rows
+from autoopt.history import History
 from autoopt.measurement import Axis
-from autoopt.record import Record
+from autoopt.panel.filter import parse_filter, passes
+from autoopt.recipe import Recipe
+from autoopt.record import Failure, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +31,26 @@ def records_table(records: Sequence[Record], axes: Sequence[Axis], *, full: bool
     """
     import pandas as pd
 
+    # The columns are the same before anything is known.
+    empty = Record(0, Recipe.of({}), "original", Failure("network", "refused", ""))
+    columns = list(_row(empty, axes, full=full))
     rows = [_row(record, axes, full=full) for record in records]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = pd.DataFrame(rows, columns=columns or ["number", "strategy"])
-    return table.set_index("number")
+    return pd.DataFrame(rows, columns=columns).set_index("number")
+
+
+def passing_table(history: History, wanted: object) -> pd.DataFrame:
+    """Return the records that pass a filter of the panel, as `records_table` without details."""
+    kept = parse_filter(wanted)
+    numbers = {row["number"] for row in record_rows(history) if passes(row, kept)}
+    records = tuple(record for record in history.records if record.number in numbers)
+    axes = history.front.axes
+    if kept["front"]:
+        records = Front(records, axes).members
+    return records_table(records, axes, full=False)
 
 
 def _row(record: Record, axes: Sequence[Axis], *, full: bool) -> dict[str, Any]:
+    """Return the cells of a record by column; every record has all of them."""
     row: dict[str, Any] = {"number": record.number, "strategy": record.recipe.summary}
     if full:
         row["role"] = record.role
@@ -44,7 +62,9 @@ def _row(record: Record, axes: Sequence[Axis], *, full: bool) -> dict[str, Any]:
             row[f"{axis.column}_high"] = stat.high if stat else None
     measured = record.measurement
     row["speedup"] = measured.speedup.value if measured and measured.speedup else None
-    row[f"test_{axes[0].column}"] = measured.test.value if measured and measured.test else None
+    if axes:
+        test = measured.test if measured else None
+        row[f"test_{axes[0].column}"] = test.value if test else None
     memory = record.stat("memory")
     if "memory" not in {axis.name for axis in axes}:
         row["memory_mb"] = memory.value if memory else None

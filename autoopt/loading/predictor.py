@@ -13,6 +13,7 @@ from autoopt.errors import ArtifactError
 from autoopt.interfaces import Parallel
 from autoopt.runtimes import RUNTIMES, load_runtime
 from autoopt.runtimes.artifact import Manifest, Port, read_manifest, verify_files
+from autoopt.runtimes.manifest_rules import plain_name
 
 if TYPE_CHECKING:
     from typing import Self
@@ -166,7 +167,9 @@ def load_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False)
         )
     verify_files(folder, manifest)
     # Only programs of torch can hold code, so only its runtimes know the word.
-    options = {"trust_code": True} if trust_code and manifest.model.endswith(".pt2") else {}
+    options = (
+        {"trust_code": True} if trust_code and plain_name(manifest.model).endswith(".pt2") else {}
+    )
     try:
         deployment = load_runtime(manifest.runtime).load(folder, parallel, **options)
     except ModuleNotFoundError as error:

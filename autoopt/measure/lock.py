@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-WAIT_SECONDS = 120.0
+from autoopt.errors import SearchError
+
+WAIT_SECONDS = 90.0
+"""Less than any stage may take: who waits in vain learns it before it is cut off."""
 
 
 @contextmanager
@@ -16,7 +19,7 @@ def device_lock(device: str, *, timeout: float = WAIT_SECONDS) -> Iterator[None]
 
     Raises
     ------
-    TimeoutError
+    SearchError
         If another process measures on the device for longer than `timeout` seconds.
     """
     import filelock
@@ -26,9 +29,9 @@ def device_lock(device: str, *, timeout: float = WAIT_SECONDS) -> Iterator[None]
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        raise TimeoutError(
+        raise SearchError(
             f"another process has been measuring on {device!r} for {timeout:.0f} s ({path}); "
-            "stop the other search or wait for its end"
+            "stop the other search or wait for its end, then go on with autoopt.resume"
         ) from error
     try:
         yield

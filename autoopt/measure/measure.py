@@ -21,6 +21,7 @@ from autoopt.objectives import load_objective
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import artifact_size, read_artifact
 from autoopt.targets import load_target
+from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
     from autoopt.task import Task
@@ -84,11 +85,11 @@ def measure_artifact(
     DivergedError
         If an answer is not finite.
     """
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if parallel.threads > cores or parallel.replicas > parallel.threads:
         raise RefusedError(
             f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
-            f"replica and no more than this machine's {cores} cores"
+            f"replica and no more than the {cores} cores that this process may use"
         )
     request = [tensor.numpy() for tensor in task.example]
     with closing(open_artifact(folder, parallel)) as deployment:
@@ -103,9 +104,8 @@ def measure_artifact(
             score=lambda part: score(task, deployment, part),
             seconds=plan.seconds,
         )
-        with device_lock(plan.device):
-            environment = _environment(plan.device)
-            readings = {name: load_objective(name).measure(probe) for name in plan.objectives}
+        environment = _environment(plan.device)
+        readings = {name: _reading(name, probe, plan.device) for name in plan.objectives}
         test = score(task, deployment, "test")
     timed = next((reading for reading in readings.values() if reading.speedup), None)
     return Measurement(
@@ -123,6 +123,15 @@ def measure_artifact(
     )
 
 
+def _reading(name: str, probe: Probe, device: str) -> Reading:
+    """Measure one objective; what time depends on has the device to itself."""
+    objective = load_objective(name)
+    if not getattr(objective, "exclusive", False):
+        return objective.measure(probe)
+    with device_lock(device):
+        return objective.measure(probe)
+
+
 def score(task: Task, deployment: Deployment, part: str) -> Stat:
     """Return the task's metric of what a deployment answers to one part.
 
@@ -133,11 +142,11 @@ def score(task: Task, deployment: Deployment, part: str) -> Stat:
     """
     import numpy as np
 
-    data = getattr(task, part)
-    answers = [
-        deployment(*(tensor.numpy() for tensor in inputs))
-        for inputs, _ in data.batches(task.request_size)
-    ]
+    answers, wanted = [], []
+    # In one go: data read when asked for takes as long as the answers, and may differ next time.
+    for inputs, targets in getattr(task, part).batches(task.request_size):
+        answers.append(deployment(*(tensor.numpy() for tensor in inputs)))
+        wanted.append(targets.numpy())
     outputs = np.concatenate(answers)
     if not np.isfinite(outputs).all():
         bad = int((~np.isfinite(outputs)).any(axis=tuple(range(1, outputs.ndim))).sum())
@@ -145,7 +154,7 @@ def score(task: Task, deployment: Deployment, part: str) -> Stat:
             f"the artefact's answers must be finite, but {bad} of {len(outputs)} on the {part} "
             "part are not"
         )
-    return task.metric.stat(data.targets().numpy(), outputs)
+    return task.metric.stat(np.concatenate(wanted), outputs)
 
 
 def _reference(readings: Mapping[str, Reading]) -> float | None:

@@ -20,6 +20,7 @@ class Latency:
     name: str = "latency"
     unit: str = "ms"
     direction: str = "minimize"
+    exclusive: bool = True
 
     def measure(self, probe: Probe) -> Reading:
         """Time the request against the original in eager float32, in turn."""

@@ -14,6 +14,7 @@ class Memory:
     name: str = "memory"
     unit: str = "MB"
     direction: str = "minimize"
+    exclusive: bool = True
 
     def measure(self, probe: Probe) -> Reading:
         """Serve three requests in a new process and read its high-water mark."""

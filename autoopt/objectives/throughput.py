@@ -20,6 +20,7 @@ class Throughput:
     name: str = "throughput"
     unit: str = "1/s"
     direction: str = "maximize"
+    exclusive: bool = True
 
     def measure(self, probe: Probe) -> Reading:
         """Answer several requests at once, beside the reference that answers one, in turn."""

@@ -5,6 +5,8 @@
 ``widget``      ``Panel``, the live widget (imports anywidget)
 ``twin``        the static output beneath a live panel, for when the panel is gone
 ``static``      ``front_svg`` and ``front_html`` for files, mail and GitHub
+``plots``       static figures by matplotlib or plotly
+``filter``      what the filter may hold, and who passes it
 ==============  ==========================================================
 
 ``Panel`` is imported when it is first used, so that the static twin costs no widget library.

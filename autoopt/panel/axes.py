@@ -13,6 +13,8 @@ LOG_SPAN: Final = 8.0
 _PADDING: Final = 0.06
 _MOST_LOG_TICKS: Final = 8
 _LEAST_LOG: Final = 1e-100
+# Below this, steps between ticks would no longer be numbers.
+_LEAST_SPAN: Final = 1e-290
 _LOG_MANTISSAS: Final = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 
 
@@ -80,14 +82,15 @@ def fit_axis(core: Sequence[float], others: Sequence[float] = (), *, log: bool =
     if not values:
         return Axis(0.0, 1.0, False, (0.0, 0.25, 0.5, 0.75, 1.0))
     low, high = min(values), max(values)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        pad = abs(high) * 0.02 or 0.5
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), _LEAST_SPAN):
+        pad = abs(high) * 0.02
+        pad = pad if pad > _LEAST_SPAN else 0.5
         return Axis(low - pad, high + pad, False, _linear_ticks(low - pad, high + pad))
     if log and low > _LEAST_LOG and high / low > LOG_SPAN:
         pad = (high / low) ** _PADDING
         return Axis(low / pad, high * pad, True, _log_ticks(low / pad, high * pad))
     reach = max(core) - min(core) if core else 0.0
-    if reach > 0:
+    if reach > _LEAST_SPAN:
         low, high = max(low, min(core) - reach), min(high, max(core) + reach)
     pad = (high - low) * _PADDING
     return Axis(low - pad, high + pad, False, _linear_ticks(low - pad, high + pad))

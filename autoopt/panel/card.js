@@ -1,124 +1,196 @@
-// The card of one strategy: values with intervals against the original, recipe, Choose.
+// The card of one strategy: figures as bars against the original, pins, Choose, recipe, export.
 
 function createCard(store) {
-  const card = html("section", "ao-card", null, { "aria-label": "Strategy" });
-  const content = html("div", "ao-card-body");
-  const choose = html("button", "ao-button ao-primary", "Choose", { type: "button" });
-  const answer = html("div", "ao-answer", null, { role: "status" });
+  const card = html("div", "ao-card", null, { role: "group", "aria-label": "Strategy" });
+  const content = html("div", "ao-card-body", null, { tabindex: "0", role: "group", "aria-label": "Strategy in detail" });
   const foot = html("div", "ao-card-foot");
-  foot.append(choose, answer);
+  const pins = ["A", "B"].map((letter, index) => button("ao-button ao-pin", `Pin ${letter}`, () => pin(index), { "aria-pressed": "false" }));
+  const choose = button("ao-button ao-primary", "Choose", () => store.command("choose", { number: store.trials.number[shown] }));
+  const answer = html("div", "ao-answer");
+  foot.append(...pins, choose, answer);
   card.append(content, foot);
-  let shown = null;
+  const exporter = createExporter(store);
+  let shown = -1;
   let drawn = "";
 
-  choose.addEventListener("click", () => {
-    if (shown && shown.state === "ok") store.choose(shown.number);
-  });
-
-  function current() {
-    const selected = store.rows.get(store.selected());
-    return selected ?? [...store.rows.values()].find((row) => row.recommended) ?? null;
+  function pin(index) {
+    const both = [...(store.looks().pins ?? [null, null])];
+    const number = store.trials.number[shown];
+    both[index] = both[index] === number ? null : number;
+    store.setLooks({ pins: both });
   }
 
   function draw() {
-    shown = current();
-    foot.hidden = !shown;
-    const original = [...store.rows.values()].find((row) => row.role === "original" && row.state === "ok");
+    shown = store.current();
+    foot.hidden = shown < 0;
     // The card is rebuilt only when it says something else, so that its text can be selected.
-    const words = JSON.stringify([shown, store.rows.size > 0, original, store.objectives(), store.selected(), store.chosen()]);
+    const words = shown < 0 ? `${store.trials.size > 0}` : JSON.stringify([
+      shown, store.trials.summary[shown], store.objectives().map((o) => [store.trials.stat(o.name, shown), store.trials.value(o.name, store.found.original)]),
+      store.objectives(), store.found.onFront[shown], store.found.pass[shown], shown === store.found.recommended, store.chosen() === shown,
+    ]);
     if (words !== drawn) {
       drawn = words;
-      content.replaceChildren(...(shown ? cardOf(shown, original) : [hint()]));
+      content.replaceChildren(...(shown < 0 ? [hint()] : contents()));
     }
-    if (shown) drawFoot();
+    exporter.draw();
+    if (shown >= 0) drawFoot();
   }
 
   function drawFoot() {
-    const isChosen = store.chosen() === shown.number;
-    const waits = store.waitingFor === shown.number && !isChosen;
-    choose.disabled = shown.state !== "ok" || waits || isChosen;
-    setText(choose, isChosen ? "Chosen ✓" : waits ? "Choosing…" : `Choose #${shown.number}`);
-    setText(answer, waits ? "Python answers when its cell is done" : shown.state === "ok" ? "" : "A failed candidate cannot be chosen");
+    const number = store.trials.number[shown];
+    const isChosen = store.chosen() === shown;
+    const waits = store.pending.get("choose") === number;
+    const said = store.answers.get("choose");
+    const failed = store.trials.failed(shown);
+    choose.disabled = failed || waits || isChosen;
+    setText(choose, isChosen && !waits ? "Chosen ✓" : waits ? "Choosing…" : `Choose #${number}`);
+    setText(answer, waits ? "queued: Python hears of it when its cell is done"
+      : failed ? "A failed candidate cannot be chosen" : said && !said.ok && said.of === number ? said.text : "");
+    pins.forEach((node, index) => {
+      node.disabled = failed;
+      node.setAttribute("aria-pressed", String((store.looks().pins ?? [])[index] === number));
+    });
   }
 
   function hint() {
-    return html("p", "ao-card-hint", store.rows.size
+    return html("p", "ao-card-hint", store.trials.size
       ? "Select a point to see its recipe." : "What a strategy does and gains stands here.");
   }
 
-  function cardOf(row, original) {
-    const nodes = [heading(row), html("h3", "ao-summary", row.summary)];
-    if (row.state === "failed") return [...nodes, ...failureOf(row), recipeOf(row)];
-    if (Number.isFinite(row.speedup) && row.role !== "original") nodes.push(speedOf(row));
-    return [...nodes, valuesOf(row, original), recipeOf(row)];
+  function contents() {
+    const { trials, found } = store;
+    const nodes = [title(), html("p", "ao-summary", trials.summary[shown])];
+    if (trials.failed(shown)) return [...nodes, ...failureOf(trials.failures.get(shown)), copyable("Recipe", recipeYaml(trials, shown))];
+    const speed = trials.speedup[shown];
+    if (Number.isFinite(speed) && shown !== found.original) {
+      const line = html("p", "ao-speed");
+      line.append(html("b", "", `${speed.toFixed(1)}×`), " as fast as the original");
+      nodes.push(line);
+    }
+    nodes.push(figures());
+    if (store.chosen() === shown) nodes.push(exporter.nodeFor(trials.number[shown]));
+    return [...nodes, copyable("Recipe", recipeYaml(trials, shown))];
   }
 
-  function heading(row) {
-    const head = html("div", "ao-card-head");
-    head.append(html("span", "ao-number", `#${row.number}`));
-    const badges = row.state === "failed" ? [["failed", "ao-bad"]] : [
-      row.recommended && ["★ recommended", "ao-star"],
-      row.role !== "search" && [kindWords({ ...row, recommended: false }), ""],
-      row.front ? ["on the front", "ao-good"] : ["dominated", ""],
-      !row.feasible && ["outside the constraints", "ao-bad"],
+  function title() {
+    const { trials, found } = store;
+    const line = html("div", "ao-card-head");
+    line.append(html("h3", "ao-number", `#${trials.number[shown]}`));
+    const kind = kindAt(store, shown, -1);
+    const badges = trials.failed(shown) ? [["failed", "ao-bad"]] : [
+      [kindWords(kind), kind === "recommended" ? "ao-star" : ""],
+      [found.onFront[shown] ? "front" : found.pass[shown] ? "dominated" : "outside the needs", found.onFront[shown] ? "ao-good" : ""],
     ];
-    for (const [text, tone] of badges.filter(Boolean)) head.append(html("span", `ao-badge ${tone}`, text));
-    return head;
-  }
-
-  function speedOf(row) {
-    const line = html("p", "ao-speed");
-    line.append(html("b", "", `${row.speedup.toFixed(1)}×`), html("span", "", " as fast as the original"));
+    if (store.chosen() === shown) badges.push(["chosen", "ao-good"]);
+    line.append(...badges.map(([text, name]) => html("span", `ao-badge ${name}`, text)));
     return line;
   }
 
-  function valuesOf(row, original) {
+  function figures() {
     const table = html("table", "ao-values");
+    const compares = store.found.original >= 0 && store.found.original !== shown;
     const head = html("tr");
-    const compares = original && original.number !== row.number;
-    for (const [text, name] of [["", ""], ["value", "ao-n"], ...(compares ? [["vs original", "ao-n"]] : [])]) {
-      head.append(text ? html("th", name, text, { scope: "col" }) : html("td"));
-    }
+    head.append(html("td"), html("th", "ao-n", "value", { scope: "col" }), compares ? html("th", "ao-n", "vs original", { scope: "col" }) : "");
     table.append(head);
     for (const objective of store.objectives()) {
-      const stat = row.values[objective.name];
+      const stat = store.trials.stat(objective.name, shown);
+      const reference = store.trials.value(objective.name, store.found.original);
       const line = html("tr");
-      const value = html("td", "ao-n", formatValue(stat?.[0], objective.unit));
+      const value = html("td", "ao-n", formatValue(stat[0] ?? NaN, objective.unit));
       const interval = formatInterval(stat, objective.unit);
       if (interval) value.append(html("small", "", interval));
       line.append(html("th", "", objective.label, { scope: "row" }), value);
-      if (compares) line.append(differenceOf(objective, stat?.[0], original.values[objective.name]?.[0]));
+      if (compares) line.append(differenceOf(objective, stat[0], reference));
       table.append(line);
+      if (compares) table.append(barsOf(stat, reference, objective));
     }
     return table;
   }
 
-  // Costs are compared by factors, scores without a unit by differences.
-  function differenceOf(objective, value, reference) {
-    if (![value, reference].every(Number.isFinite)) return html("td", "ao-n", "–");
-    const better = objective.direction === "minimize" ? value < reference : value > reference;
-    const tone = value === reference ? "" : better ? "ao-better" : "ao-worse";
-    if (!objective.unit) {
-      const sign = value < reference ? "−" : value > reference ? "+" : "±";
-      return html("td", `ao-n ${tone}`, sign + Math.abs(value - reference).toFixed(4));
+  // Two bars from zero, the original's behind; the whisker is the interval.
+  function barsOf([value, low, high], reference, objective) {
+    const line = html("tr", "ao-bars-row", null, { "aria-hidden": "true" });
+    const cell = html("td", "", null, { colspan: "3" });
+    line.append(cell);
+    if (![value, reference].every((one) => one >= 0)) return line;
+    const most = Math.max(high, value, reference) || 1;
+    const picture = svg("svg", "ao-compare-bars", { viewBox: "0 0 100 10", preserveAspectRatio: "none" });
+    const share = (one) => (100 * Math.min(one, most)) / most;
+    picture.append(
+      svg("rect", "ao-bar-original", { x: 0, y: 0, width: share(reference), height: 10 }),
+      svg("rect", better(objective, reference, value) ? "ao-bar-worse" : "ao-bar-own", { x: 0, y: 2.5, width: share(value), height: 5 }),
+      svg("path", "ao-whisker", { d: `M${share(low)} 5H${share(high)}` }),
+    );
+    cell.append(picture);
+    return line;
+  }
+
+  return { node: card, draw, mark: draw };
+}
+
+// Costs are compared by factors, scores without a unit by differences.
+function differenceOf(objective, value, reference) {
+  if (![value, reference].every(Number.isFinite)) return html("td", "ao-n", "–");
+  const tone = value === reference ? "" : better(objective, value, reference) ? "ao-better" : "ao-worse";
+  if (!objective.unit) {
+    const sign = value < reference ? "−" : value > reference ? "+" : "±";
+    return html("td", `ao-n ${tone}`, sign + Math.abs(value - reference).toFixed(4));
+  }
+  if (!(value > 0 && reference > 0)) return html("td", "ao-n", "–");
+  const factor = value / reference;
+  return html("td", `ao-n ${tone}`, `${factor.toFixed(factor < 0.1 ? 3 : 2)}×`);
+}
+
+function failureOf({ stage, kind, message, log }) {
+  const nodes = [
+    html("p", "ao-failure", `${kind.replaceAll("_", " ")} in ${stage || "an unknown stage"}`),
+    html("pre", "ao-message", message, { tabindex: "0", role: "group", "aria-label": "Message" }),
+  ];
+  if (log && log.trim() !== message.trim()) nodes.push(copyable("Log", log));
+  return nodes;
+}
+
+// What to do with the chosen strategy: the Python that exports it, and a button that does.
+function createExporter(store) {
+  const part = html("div", "ao-export");
+  const form = html("form", "ao-export-form");
+  const folder = html("input", "ao-input", null, { type: "text", value: "deploy", "aria-label": "Folder to export into", autocomplete: "off", spellcheck: "false" });
+  const go = html("button", "ao-button", "Export", { type: "submit" });
+  const said = html("p", "ao-answer");
+  form.append(html("span", "ao-label", "Export into"), folder, go);
+  let number = -1;
+  let written = "";
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (folder.value.trim()) store.command("export", { number, folder: folder.value.trim() });
+  });
+  folder.addEventListener("input", () => draw());
+
+  function draw() {
+    const words = `${number} ${folder.value}`;
+    if (words !== written && number >= 0) {
+      written = words;
+      // The form stays: writing in it must not take the focus away.
+      if (!form.parentNode) part.append(form, said);
+      part.querySelector(".ao-copyable")?.remove();
+      part.append(copyable("Python", exportPython(number, folder.value.trim())));
     }
-    if (!(value > 0 && reference > 0)) return html("td", "ao-n", "–");
-    const factor = value / reference;
-    return html("td", `ao-n ${tone}`, `${factor.toFixed(factor < 0.1 ? 3 : 2)}×`);
+    const waits = store.pending.has("export");
+    const answer = store.answers.get("export");
+    go.disabled = waits;
+    setText(go, waits ? "Exporting…" : "Export");
+    const mine = answer && answer.of === number;
+    setText(said, waits ? "" : mine ? (answer.ok ? `exported to ${answer.text}` : answer.text) : "");
+    said.classList.toggle("ao-bad", Boolean(mine && !answer.ok));
   }
 
-  function recipeOf(row) {
-    const part = html("div", "ao-recipe");
-    part.append(html("div", "ao-label", "Recipe"),
-      html("pre", "", row.recipe.trim(), { tabindex: "0", "aria-label": "Recipe as YAML" }));
-    return part;
-  }
-
-  function failureOf(row) {
-    const failure = row.failure ?? { stage: "unknown stage", kind: "failed", message: "" };
-    const where = html("p", "ao-failure", `${failure.kind.replaceAll("_", " ")} in ${failure.stage}`);
-    return [where, html("pre", "ao-message", failure.message, { tabindex: "0", "aria-label": "Message" })];
-  }
-
-  return { node: card, draw };
+  return {
+    draw,
+    nodeFor(chosen) {
+      number = chosen;
+      draw();
+      return part;
+    },
+  };
 }

@@ -1,217 +1,147 @@
 // The scatter: two objectives, one mark a trial, the staircase of what the front reaches.
 
-const MARGIN = { left: 60, right: 22, top: 22, bottom: 46 };
 const REACH = 22; // px around the pointer in which the nearest mark answers
-const BY_TRIAL = { name: " trial", label: "trial", unit: "", direction: null };
+const LEAST_DRAG = 6; // px below which a drag is a click
 
-function statOf(row, objective) {
-  if (objective === BY_TRIAL) return [row.number, row.number, row.number];
-  const [value, low, high] = row.values[objective.name] ?? [];
-  if (!Number.isFinite(value) || Math.abs(value) >= 1e100) return null;
-  return [value, Number.isFinite(low) ? low : value, Number.isFinite(high) ? high : value];
-}
-
-function measuredPoints(rows, x, y) {
-  const points = [];
-  for (const row of rows.values()) {
-    if (row.state !== "ok") continue;
-    const [across, up] = [statOf(row, x), statOf(row, y)];
-    if (across && up) points.push({ row, x: across, y: up, kind: kindOf(row) });
-  }
-  return points;
-}
-
-function fitAxes(points, x, y) {
-  let good = points.filter(({ row }) => row.front && row.feasible);
-  if (!good.length) good = points.filter(({ row }) => row.front);
-  const core = new Set(good);
-  for (const point of points) {
-    if (point.kind === "original" || point.kind === "recommended") core.add(point);
-  }
-  const rest = points.filter((point) => !core.has(point));
-  const along = (name, objective) =>
-    fitAxis([...core].map((p) => p[name][0]), rest.map((p) => p[name][0]), objective.unit !== "");
-  return [along("x", x), along("y", y)];
-}
-
-function frontLine(points, x, y) {
-  if (!x.direction || !y.direction) return [];
-  const [signX, signY] = [x, y].map((o) => (o.direction === "minimize" ? 1 : -1));
-  const ordered = points
-    .filter(({ row }) => row.front)
-    .sort((a, b) => signX * (a.x[0] - b.x[0]) || signY * (a.y[0] - b.y[0]));
-  const corners = [];
-  for (const { x: [across], y: [up] } of ordered) {
-    const last = corners.at(-1);
-    if (!last) corners.push([across, up]);
-    else if (signY * up < signY * last[1]) corners.push([across, last[1]], [across, up]);
-  }
-  return corners;
-}
-
-function describe(row, objectives) {
-  const values = objectives.map((objective) => {
-    const value = row.values[objective.name]?.[0];
-    return `${objective.label} ${formatValue(value, objective.unit)}`;
-  });
-  const place = row.front ? "on the front" : "dominated";
-  return `Trial ${row.number}, ${kindWords(row)}, ${place}: ${row.summary}. ${values.join(", ")}`;
-}
-
-function createChart(store, identity) {
+function createChart(store, identity, reader) {
   const box = html("div", "ao-chart");
-  const canvas = svg("svg", "ao-canvas", {
-    tabindex: "0",
-    role: "listbox",
-    "aria-label": "Strategies. Arrow keys move, Enter selects.",
+  const canvas = html("canvas", "ao-points", null, { "aria-hidden": "true" });
+  const picture = svg("svg", "ao-canvas", {
+    tabindex: "0", role: "listbox", "aria-label": "Strategies. Arrow keys move, Enter selects.",
   });
   const layers = Object.fromEntries(
-    ["grid", "reference", "line", "faded", "strong", "ring"].map((name) => {
-      const layer = svg("g", `ao-layer-${name}`);
-      layer.setAttribute("role", name === "faded" || name === "strong" ? "none" : "presentation");
-      canvas.append(layer);
+    ["grid", "reference", "line", "pulses", "faded", "strong", "ring"].map((name) => {
+      const layer = svg("g", `ao-layer-${name}`, { role: ["faded", "strong"].includes(name) ? "none" : "presentation" });
+      picture.append(layer);
       return [name, layer];
     }),
   );
+  for (const name of ["grid", "reference", "line", "pulses", "ring"]) layers[name].setAttribute("aria-hidden", "true");
   const tip = html("div", "ao-tip", null, { hidden: "", "aria-hidden": "true" });
   const note = html("div", "ao-note");
-  box.append(canvas, tip, note);
+  const fresh = button("ao-fresh", "", () => refit());
+  const reset = button("ao-unzoom", "Reset zoom", () => zoomTo(null));
+  box.append(canvas, picture, tip, note, reset, fresh);
+  const scatter = createScatter(store, identity, { canvas, ...layers }, reader);
 
-  const marks = new Map();
-  let axes = [BY_TRIAL, BY_TRIAL];
-  let placed = [];
-  let cursor = null;
   let size = { width: 0, height: 0 };
-  let drawnOnce = false;
-
-  const right = () => size.width - MARGIN.right;
-  const bottom = () => size.height - MARGIN.bottom;
+  let held = null; // the axes that stand still while the pointer is inside
+  let inside = false;
+  let countAtEntry = 0;
+  let view = null; // what was drawn last
 
   function draw() {
     if (!size.width) return;
-    const points = measuredPoints(store.rows, ...axes);
-    const [across, up] = fitAxes(points, ...axes);
-    const toX = (value) => MARGIN.left + across.position(value) * (right() - MARGIN.left);
-    const toY = (value) => bottom() - up.position(value) * (bottom() - MARGIN.top);
-    drawGrid(points, across, up, toX, toY);
-    drawReference(points, toX, toY);
-    const line = frontLine(points, ...axes).map(([x, y]) => `${toX(x)} ${toY(y)}`).join("L");
-    layers.line.replaceChildren(...(line ? [svg("path", "ao-front", { d: `M${line}` })] : []));
-    placed = points.map((point) => ({ ...point, px: toX(point.x[0]), py: toY(point.y[0]) }));
-    for (const point of placed) drawMark(point, toX, toY);
-    const alive = new Set(placed.map(({ row }) => row.number));
-    for (const [number, mark] of marks) {
-      if (!alive.has(number)) {
-        mark.remove();
-        marks.delete(number);
-      }
-    }
-    const beyond = points.filter(({ x: [x], y: [y] }) =>
-      x < across.low || x > across.high || y < up.low || y > up.high).length;
-    setText(note, beyond ? `${beyond} beyond the axes, drawn at the edge` : "");
-    drawnOnce = drawnOnce || placed.length > 0;
+    const objectives = planeObjectives(store);
+    const places = measuredPlaces(store, objectives);
+    const axes = fittedAxes(objectives, places);
+    const plane = placeAxes(axes, size);
+    const members = store.found.members.filter((place) => places.length && Number.isFinite(valueAt(store.trials, objectives[0], place)));
+    const corners = objectives.every((o) => o.direction)
+      ? cornersOf(store.trials, members, ...objectives, [axes[0].position, axes[1].position]) : [];
+    const knee = objectives.every((o) => o.direction) ? kneeOf(corners, ...objectives) : -1;
+    const scaleOf = sizing(store);
+    const points = places.filter(isDrawn).map((place) => ({
+      place, kind: kindAt(store, place, knee), scale: scaleOf(place),
+      px: plane.toX(valueAt(store.trials, objectives[0], place)),
+      py: plane.toY(valueAt(store.trials, objectives[1], place)),
+    }));
+    view = { objectives, plane, points, at: new Map(points.map((point) => [point.place, point])) };
+    layers.grid.replaceChildren(...drawGrid(plane, objectives, { empty: !places.length, named: store.objectives().length > 0 }));
+    drawReference();
+    drawLine(corners);
+    scatter.draw(points, colouring(store), bars, size);
+    drawNotes(places);
     drawCursor();
+    box.dataset.points = points.length;
   }
 
-  function drawGrid(points, across, up, toX, toY) {
-    const lines = [];
-    const texts = [];
-    // Ticks of an axis that nothing stands on yet would be invented.
-    if (!points.length) [across, up] = [{ ...across, ticks: [] }, { ...up, ticks: [] }];
-    across.ticks.forEach((tick, index) => {
-      lines.push(`M${toX(tick)} ${MARGIN.top}V${bottom()}`);
-      texts.push(svg("text", "ao-tick", { x: toX(tick), y: bottom() + 18, "text-anchor": "middle" },
-        across.labels[index]));
-    });
-    up.ticks.forEach((tick, index) => {
-      lines.push(`M${MARGIN.left} ${toY(tick)}H${right()}`);
-      texts.push(svg("text", "ao-tick", { x: MARGIN.left - 8, y: toY(tick) + 4, "text-anchor": "end" },
-        up.labels[index]));
-    });
-    layers.grid.replaceChildren(
-      svg("path", "ao-grid", { d: lines.join("") }),
-      svg("path", "ao-floor", { d: `M${MARGIN.left} ${bottom()}H${right()}` }),
-      ...texts,
-      axisTitle(axes[0], { x: right(), y: size.height - 8, "text-anchor": "end" }, ["← better", "better →"]),
-      axisTitle(axes[1], { x: 12, y: 11 }, ["↓ better", "↑ better"]),
-    );
-  }
+  const isDrawn = (place) => !store.filter().front || store.found.onFront[place] || place === store.found.original;
 
-  function axisTitle(objective, place, [lower, higher]) {
-    const title = svg("text", "ao-title", place);
-    if (!store.objectives().length) return title;
-    const unit = objective.unit ? `, ${objective.unit}` : "";
-    title.append(svg("tspan", "ao-name", {}, objective.label + unit));
-    if (objective.direction) {
-      const hint = objective.direction === "minimize" ? lower : higher;
-      title.append(svg("tspan", "ao-hint", { dx: 8 }, hint));
+  function fittedAxes(objectives, places) {
+    const key = JSON.stringify([objectives.map((o) => o.name), store.looks().scaleX, store.looks().scaleY, store.looks().zoom]);
+    if (!(inside && held?.key === key && held.axes)) {
+      held = { key, axes: fitPlane(store, objectives, places) };
+      countAtEntry = store.trials.size;
     }
-    return title;
+    return held.axes;
   }
 
-  function drawReference(points, toX, toY) {
-    const lines = points
-      .filter(({ kind }) => kind === "original")
-      .map(({ x: [x], y: [y] }) => `M${toX(x)} ${MARGIN.top}V${bottom()}M${MARGIN.left} ${toY(y)}H${right()}`);
-    const children = lines.map((d) => svg("path", "ao-reference", { d }));
+  function bars(place, px, py) {
+    const [x, y] = view.objectives.map((objective) => statAt(store.trials, objective, place));
+    const { toX, toY } = view.plane;
+    return `M${toX(x[1]) - px} 0H${toX(x[2]) - px}M0 ${toY(y[1]) - py}V${toY(y[2]) - py}`;
+  }
+
+  function drawReference() {
+    const { plane, points, at } = view;
+    const original = at.get(store.found.original);
+    const children = original
+      ? [svg("path", "ao-reference", { d: `M${original.px} ${MARGIN.top}V${plane.bottom}M${MARGIN.left} ${original.py}H${plane.right}` })]
+      : [];
     if (!points.length) {
       children.push(svg("text", "ao-empty", {
-        x: (MARGIN.left + right()) / 2, y: (MARGIN.top + bottom()) / 2, "text-anchor": "middle",
+        x: (MARGIN.left + plane.right) / 2, y: (MARGIN.top + plane.bottom) / 2, "text-anchor": "middle",
       }, store.alive() ? "The first strategies appear here soon" : "No strategy has been measured"));
     }
     layers.reference.replaceChildren(...children);
   }
 
-  function drawMark({ row, x, y, px, py, kind }, toX, toY) {
-    let mark = marks.get(row.number);
-    if (!mark) {
-      mark = svg("g", "", { role: "option", id: `${identity}-${row.number}` });
-      mark.append(svg("path", "ao-bars"), svg("g", "ao-body"));
-      mark.lastChild.append(svg("path"));
-      // What stood there when the page opened does not pulse.
-      if (drawnOnce) mark.lastChild.classList.add("ao-new");
-      marks.set(row.number, mark);
-    }
-    const strong = row.front || kind === "original" || kind === "recommended";
-    const states = [strong ? "" : "ao-faded", row.feasible ? "" : "ao-hollow"];
-    mark.setAttribute("class", ["ao-mark", ...states].filter(Boolean).join(" "));
-    mark.style.transform = `translate(${px}px, ${py}px)`;
-    mark.setAttribute("aria-label", describe(row, store.objectives()));
-    mark.setAttribute("aria-selected", String(store.selected() === row.number));
-    const [bars, body] = mark.children;
-    bars.setAttribute("d", strong
-      ? `M${toX(x[1]) - px} 0H${toX(x[2]) - px}M0 ${toY(y[1]) - py}V${toY(y[2]) - py}` : "");
-    body.firstChild.setAttribute("class", `ao-shape ao-${kind}`);
-    body.firstChild.setAttribute("d", SHAPES[kind]);
-    const layer = layers[strong ? "strong" : "faded"];
-    if (mark.parentNode !== layer) layer.append(mark);
+  // Every point on or behind the staircase is known to be reachable.
+  function drawLine(corners) {
+    const steps = corners.map(({ place }) => view.at.get(place)).filter(Boolean);
+    const path = steps.map(({ px, py }, index) => (index ? `H${px}V${py}` : `M${px} ${py}`)).join("");
+    layers.line.replaceChildren(...(path ? [svg("path", "ao-front", { d: path })] : []));
+  }
+
+  function drawNotes(places) {
+    const { plane: { across, up }, objectives } = view;
+    const beyond = places.filter((place) => {
+      const [x, y] = objectives.map((objective) => valueAt(store.trials, objective, place));
+      return x < across.low || x > across.high || y < up.low || y > up.high;
+    }).length;
+    setText(note, beyond ? `${beyond} beyond the axes, drawn at the edge` : "");
+    const added = inside ? store.trials.size - countAtEntry : 0;
+    setText(fresh, `${added} new`);
+    fresh.hidden = added <= 0;
+    reset.hidden = !store.looks().zoom;
   }
 
   function drawCursor() {
-    const at = (number) => placed.find(({ row }) => row.number === number);
-    const rings = [["ao-chosen", at(store.chosen()), 13.5], ["ao-selected", at(store.selected()), 10.5],
-      ["ao-hover", at(cursor), 10.5]];
-    layers.ring.replaceChildren(...rings.filter(([, point]) => point).map(([name, point, r]) =>
-      svg("circle", name, { cx: point.px, cy: point.py, r })));
-    const point = at(cursor);
+    if (!view) return;
+    const at = (place) => view.at.get(place);
+    scatter.promote([store.hover, store.selected()].map(at).filter(Boolean));
+    const rings = [["ao-chosen", at(store.chosen()), 13.5], ["ao-selected", at(store.selected()), 10.5], ["ao-hover", at(store.hover), 10.5]];
+    const pins = pinnedPlaces(store).map((place, index) => [at(place), "AB"[index]]).filter(([point]) => point);
+    layers.ring.replaceChildren(
+      ...rings.filter(([, point]) => point).map(([name, { px, py }, r]) => svg("circle", name, { cx: px, cy: py, r })),
+      ...pins.map(([{ px, py }, letter]) => svg("text", "ao-pin-letter", { x: px + 9, y: py - 9 }, letter)),
+    );
+    for (const option of picture.querySelectorAll('[aria-selected="true"]')) option.setAttribute("aria-selected", "false");
+    markElement(store.selected())?.setAttribute("aria-selected", "true");
+    const point = at(store.hover);
     tip.hidden = !point;
-    if (!point) {
-      canvas.removeAttribute("aria-activedescendant");
-      return;
+    if (point && scatter.has(point.place)) {
+      picture.setAttribute("aria-activedescendant", `${identity}-${store.trials.number[point.place]}`);
+    } else {
+      picture.removeAttribute("aria-activedescendant");
     }
-    canvas.setAttribute("aria-activedescendant", `${identity}-${cursor}`);
-    fillTip(point);
+    if (point) fillTip(point);
   }
 
-  function fillTip({ row, px, py }) {
-    const speedup = Number.isFinite(row.speedup) ? ` · ${row.speedup.toFixed(1)}×` : "";
-    const lines = [html("div", "ao-tip-title", `#${row.number}${speedup}`), html("div", "ao-tip-text", row.summary)];
-    for (const objective of new Set(axes)) {
-      const stat = statOf(row, objective);
-      if (objective === BY_TRIAL || !stat) continue;
+  const markElement = (place) => (place < 0 ? null : picture.querySelector(`[id="${identity}-${store.trials.number[place]}"]`));
+
+  function fillTip({ place, px, py, kind }) {
+    const { trials } = store;
+    const speedup = Number.isFinite(trials.speedup[place]) ? ` · ${trials.speedup[place].toFixed(1)}×` : "";
+    const lines = [
+      html("div", "ao-tip-title", `#${trials.number[place]}${speedup} · ${kindWords(kind)}`),
+      html("div", "ao-tip-text", trials.summary[place]),
+    ];
+    for (const objective of store.objectives()) {
+      const stat = trials.stat(objective.name, place);
       const line = html("div", "ao-tip-value", `${objective.label} `);
-      line.append(html("b", "", formatValue(stat[0], objective.unit)),
-        html("span", "", ` ${formatInterval(stat, objective.unit)}`));
+      line.append(html("b", "", formatValue(stat[0], objective.unit)), html("span", "", ` ${formatInterval(stat, objective.unit)}`));
       lines.push(line);
     }
     tip.replaceChildren(...lines);
@@ -220,75 +150,148 @@ function createChart(store, identity) {
     tip.style.top = `${Math.min(Math.max(py - tip.offsetHeight / 2, 4), size.height - tip.offsetHeight - 4)}px`;
   }
 
-  function moveCursor(number) {
-    if (number === cursor) return;
-    cursor = number;
-    drawCursor();
+  function refit() {
+    held = null;
+    draw();
   }
 
-  function nearest(event) {
-    const frame = canvas.getBoundingClientRect();
-    const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
-    let best = null;
-    let distance = REACH;
-    for (const point of placed) {
+  function zoomTo(ends) {
+    held = null;
+    const [x, y] = planeObjectives(store);
+    store.setLooks({ zoom: ends && { x: x.name, y: y.name, ends } });
+  }
+
+  const pointer = followPointer(box, picture, store, () => view, zoomTo);
+  box.addEventListener("pointerenter", () => {
+    inside = true;
+    countAtEntry = store.trials.size;
+  });
+  box.addEventListener("pointerleave", () => {
+    inside = false;
+    refit();
+  });
+
+  const observer = new ResizeObserver(([entry]) => {
+    const { width, height } = entry.contentRect;
+    size = { width, height };
+    picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    // Marks glide to new places when axes change, but not when the panel does.
+    picture.classList.add("ao-still");
+    refit();
+    requestAnimationFrame(() => picture.classList.remove("ao-still"));
+  });
+  observer.observe(box);
+  return { node: box, draw, mark: drawCursor, pointer, destroy: () => observer.disconnect() };
+}
+
+// The third dimension as size: from small to large along an objective.
+function sizing(store) {
+  const objective = store.objective(store.looks().size ?? "");
+  if (!objective) return () => 1;
+  const values = store.trials.values[objective.name]?.[0] ?? [];
+  const [low, high] = endsOf(values.filter(Number.isFinite));
+  return (place) => (high > low && Number.isFinite(values[place]) ? 0.65 + (values[place] - low) / (high - low) : 1);
+}
+
+// Pointer and keyboard on the picture: hover, select, drag to zoom.
+function followPointer(box, picture, store, view, zoomTo) {
+  const band = html("div", "ao-band", null, { hidden: "", "aria-hidden": "true" });
+  box.append(band);
+  let start = null;
+
+  const placeOf = (event) => {
+    const frame = picture.getBoundingClientRect();
+    return [event.clientX - frame.left, event.clientY - frame.top];
+  };
+
+  function nearest([x, y]) {
+    let [best, distance] = [-1, REACH];
+    for (const { place, px, py } of view()?.points ?? []) {
       // Of two marks in the same place, the one on the front lies above and answers.
-      const away = Math.hypot(point.px - x, point.py - y) + (point.row.front ? 0 : 3);
-      if (away < distance) [best, distance] = [point.row.number, away];
+      const away = Math.hypot(px - x, py - y) + (store.found.onFront[place] ? 0 : 3);
+      if (away < distance) [best, distance] = [place, away];
     }
     return best;
   }
 
-  function step(key) {
-    const name = key === "ArrowUp" || key === "ArrowDown" ? "py" : "px";
-    const ordered = [...placed].sort((a, b) => a[name] - b[name] || a.row.number - b.row.number);
-    const forward = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
-    const start = cursor ?? store.selected();
-    const index = ordered.findIndex(({ row }) => row.number === start);
-    if (key === "Home" || index < 0) return ordered[0]?.row.number ?? null;
-    if (key === "End") return ordered.at(-1).row.number;
-    return ordered[Math.min(Math.max(index + forward, 0), ordered.length - 1)].row.number;
+  function drawBand([x, y]) {
+    band.hidden = Math.hypot(x - start[0], y - start[1]) < LEAST_DRAG;
+    Object.assign(band.style, {
+      left: `${Math.min(x, start[0])}px`, top: `${Math.min(y, start[1])}px`,
+      width: `${Math.abs(x - start[0])}px`, height: `${Math.abs(y - start[1])}px`,
+    });
   }
 
-  canvas.addEventListener("pointermove", (event) => moveCursor(nearest(event)));
-  canvas.addEventListener("pointerleave", () => moveCursor(null));
-  canvas.addEventListener("blur", () => moveCursor(null));
-  canvas.addEventListener("click", (event) => {
-    const number = nearest(event);
-    if (number !== null) store.select(number);
+  function step(key) {
+    const name = key === "ArrowUp" || key === "ArrowDown" ? "py" : "px";
+    const ordered = [...(view()?.points ?? [])].filter(({ place }) => store.found.visible[place] || place === store.found.original)
+      .sort((a, b) => a[name] - b[name] || a.place - b.place);
+    if (!ordered.length) return -1;
+    const from = store.hover >= 0 ? store.hover : store.selected();
+    const index = ordered.findIndex(({ place }) => place === from);
+    if (key === "Home" || (index < 0 && key !== "End")) return ordered[0].place;
+    if (key === "End") return ordered.at(-1).place;
+    const forward = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
+    return ordered[Math.min(Math.max(index + forward, 0), ordered.length - 1)].place;
+  }
+
+  picture.addEventListener("pointermove", (event) => {
+    if (start) drawBand(placeOf(event));
+    else store.point(nearest(placeOf(event)));
   });
-  canvas.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  picture.addEventListener("pointerleave", () => store.point(-1));
+  picture.addEventListener("blur", () => store.point(-1));
+  picture.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    start = placeOf(event);
+    picture.setPointerCapture?.(event.pointerId);
+  });
+  picture.addEventListener("pointerup", (event) => {
+    if (!start) return;
+    const [from, to] = [start, placeOf(event)];
+    start = null;
+    band.hidden = true;
+    if (Math.hypot(to[0] - from[0], to[1] - from[1]) < LEAST_DRAG) {
+      const place = nearest(to);
+      if (place >= 0) store.select(place);
+      return;
+    }
+    const { fromX, fromY } = view().plane;
+    const ordered = (a, b) => [Math.min(a, b), Math.max(a, b)];
+    zoomTo([ordered(fromX(from[0]), fromX(to[0])), ordered(fromY(from[1]), fromY(to[1]))]);
+  });
+  picture.addEventListener("pointercancel", () => {
+    start = null;
+    band.hidden = true;
+  });
+  picture.addEventListener("dblclick", () => zoomTo(null));
+  picture.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) {
-      moveCursor(step(event.key));
-    } else if ((event.key === "Enter" || event.key === " ") && cursor !== null) {
-      store.select(cursor);
+      store.point(step(event.key));
+    } else if ((event.key === "Enter" || event.key === " ") && store.hover >= 0) {
+      store.select(store.hover);
     } else if (event.key === "Escape") {
-      moveCursor(null);
+      if (store.hover >= 0) store.point(-1);
+      else if (store.looks().zoom) zoomTo(null);
+    } else if (event.key === "+" || event.key === "-") {
+      zoomBy(event.key === "+" ? 0.7 : 1 / 0.7);
     } else {
       return;
     }
     event.preventDefault();
   });
 
-  const observer = new ResizeObserver(([entry]) => {
-    const { width, height } = entry.contentRect;
-    size = { width, height };
-    canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    // Marks glide to new places when axes change, but not when the panel does.
-    canvas.classList.add("ao-still");
-    draw();
-    requestAnimationFrame(() => canvas.classList.remove("ao-still"));
-  });
-  observer.observe(box);
+  // Around the strategy at the cursor, else around the middle.
+  function zoomBy(factor) {
+    const { plane, at } = view();
+    const { px, py } = at.get(store.hover) ?? at.get(store.selected()) ?? {
+      px: (MARGIN.left + plane.right) / 2, py: (MARGIN.top + plane.bottom) / 2,
+    };
+    const ends = (from, low, middle, high) => [from(middle + (low - middle) * factor), from(middle + (high - middle) * factor)];
+    const ordered = ([a, b]) => [Math.min(a, b), Math.max(a, b)];
+    zoomTo([ordered(ends(plane.fromX, MARGIN.left, px, plane.right)), ordered(ends(plane.fromY, MARGIN.top, py, plane.bottom))]);
+  }
 
-  return {
-    node: box,
-    draw,
-    setAxes(x, y) {
-      axes = [x, y];
-      draw();
-    },
-    destroy: () => observer.disconnect(),
-  };
+  return { nearest };
 }

@@ -1,97 +1,111 @@
-// The first line: where the search stands, what failed, Stop.
+// The first line: where the search stands, Pause and Stop; and the voice of the panel.
 
 const STATE_WORDS = {
   starting: "Starting", running: "Running", paused: "Paused", stopping: "Stopping",
   finished: "Finished", failed: "Failed",
 };
+const SILENCE_MS = 10_000;
+const PATIENCE_MS = 1500;
 
-function createHeader(store, identity) {
-  const root = html("header", "ao-header");
+// A live region that speaks at most every ten seconds, and then says what holds by then.
+function createVoice() {
+  const node = html("div", "ao-voice", "", { role: "status", "aria-live": "polite" });
+  let spoken = -Infinity;
+  let waiting = null;
+  let timer = 0;
+  function speak() {
+    timer = 0;
+    setText(node, waiting);
+    spoken = performance.now();
+  }
+  return {
+    node,
+    say(text) {
+      if (text === waiting) return;
+      waiting = text;
+      timer = timer || setTimeout(speak, Math.max(0, spoken + SILENCE_MS - performance.now()));
+    },
+    destroy: () => clearTimeout(timer),
+  };
+}
+
+function createHeader(store, voice) {
+  const root = html("div", "ao-header", null, { role: "group", "aria-label": "State of the search" });
   const line = html("div", "ao-line");
   const state = html("span", "ao-state");
-  const dot = html("span", "ao-dot", null, { "aria-hidden": "true" });
-  const word = html("b", "", "", { role: "status" });
-  state.append(dot, word);
-  const trials = html("span", "ao-fact");
-  const failed = html("button", "ao-fact ao-link", "", {
-    type: "button", "aria-expanded": "false", "aria-controls": `${identity}-failures`,
-  });
-  const left = html("span", "ao-fact");
-  const best = html("span", "ao-fact ao-best");
-  const stop = html("button", "ao-button", "Stop", { type: "button" });
-  line.append(state, trials, failed, left, best, stop);
-  const message = html("p", "ao-status-message", "", { role: "status" });
+  const word = html("b");
+  state.append(html("span", "ao-dot", null, { "aria-hidden": "true" }), word);
+  const [trials, left, failed, best] = ["", "", "ao-bad", "ao-best"].map((name) => html("span", `ao-fact ${name}`));
+  const waits = html("span", "ao-fact ao-waits");
+  const pause = button("ao-button", "Pause", () => store.command(paused() ? "go_on" : "pause"));
+  const stop = button("ao-button", "Stop", () => store.command("stop"));
+  const steer = html("span", "ao-steer");
+  steer.append(waits, pause, stop);
+  line.append(state, trials, left, failed, best, steer);
   const bar = html("div", "ao-bar", null, { "aria-hidden": "true" });
   bar.append(html("div"));
-  const list = html("ul", "ao-failures", null, { id: `${identity}-failures`, "aria-label": "Failed candidates" });
-  list.hidden = true;
-  root.append(line, bar, message, list);
-  let listed = "";
+  const message = html("p", "ao-status-message");
+  root.append(line, bar, message);
+  let since = 0;
 
-  stop.addEventListener("click", () => store.stop());
-  failed.addEventListener("click", () => {
-    list.hidden = !list.hidden;
-    failed.setAttribute("aria-expanded", String(!list.hidden));
-  });
+  const paused = () => store.status.state === "paused";
 
   function draw() {
     const { status } = store;
     root.dataset.state = status.state ?? "starting";
     setText(word, STATE_WORDS[status.state] ?? "Starting");
-    setText(trials, status.trials === 1 ? "1 trial" : `${status.trials ?? 0} trials`);
+    setText(trials, trialWords(status));
+    setText(failed, status.failed ? `${status.failed} failed` : "");
     setText(best, status.best ? `best ${status.best}` : "");
-    setText(message, status.message ?? "");
-    stop.hidden = !store.alive();
-    stop.disabled = store.stopping;
-    setText(stop, store.stopping ? "Stopping…" : "Stop");
-    drawFailures();
+    drawSteer();
+    const answer = ["stop", "pause", "go_on"].map((kind) => store.answers.get(kind)).find((a) => a && !a.ok);
+    setText(message, answer ? answer.text : status.message ?? "");
+    // While it runs the line keeps its room, so that nothing moves from one candidate to the next.
+    message.hidden = !message.textContent && !store.alive();
     drawTime();
+    voice.say([word, trials, failed, best].map((part) => part.textContent).filter(Boolean).join(", "));
+  }
+
+  function trialWords({ trials: count = 0, trials_total: total }) {
+    if (total) return `${count}/${total} trials`;
+    return count === 1 ? "1 trial" : `${count} trials`;
+  }
+
+  function drawSteer() {
+    pause.hidden = !store.alive() || store.status.state === "starting";
+    stop.hidden = !store.alive() && !store.pending.has("stop");
+    // An answer says that Python has heard; the search itself may need a moment more.
+    const stopping = store.pending.has("stop") || store.answers.get("stop")?.ok;
+    const pausing = store.pending.has("pause") || store.pending.has("go_on");
+    stop.disabled = Boolean(stopping);
+    pause.disabled = pausing || stop.disabled;
+    setText(stop, stopping ? "Stopping…" : "Stop");
+    setText(pause, pausing ? (paused() ? "Going on…" : "Pausing…") : paused() ? "Go on" : "Pause");
+    if (!stopping && !pausing) since = 0;
+    else since = since || performance.now();
+    drawWaits();
+  }
+
+  function drawWaits() {
+    const pending = ["stop", "pause", "go_on"].some((kind) => store.pending.has(kind));
+    const long = pending && since && performance.now() - since > PATIENCE_MS;
+    setText(waits, long ? "queued: Python hears of it when its cell is done" : "");
   }
 
   function drawTime() {
     const { status } = store;
     const runs = status.state === "running" || status.state === "starting";
-    const since = runs ? (performance.now() - store.statusAt) / 1000 : 0;
-    const elapsed = (status.seconds_elapsed ?? 0) + since;
+    const past = runs ? (performance.now() - store.statusAt) / 1000 : 0;
+    const elapsed = (status.seconds_elapsed ?? 0) + past;
     if (store.alive() && Number.isFinite(status.seconds_left)) {
-      const rest = Math.max(status.seconds_left - since, 0);
+      const rest = Math.max(status.seconds_left - past, 0);
       setText(left, `${formatDuration(rest)} left`);
       bar.firstChild.style.transform = `scaleX(${elapsed / Math.max(elapsed + rest, 1e-9)})`;
     } else {
       setText(left, formatDuration(elapsed));
       bar.firstChild.style.transform = `scaleX(${status.state === "finished" ? 1 : 0})`;
     }
-  }
-
-  function drawFailures() {
-    const rows = [...store.rows.values()].filter((row) => row.state === "failed");
-    const count = Math.max(rows.length, store.status.failed ?? 0);
-    failed.hidden = !count;
-    setText(failed, `${count} failed`);
-    if (!count) list.hidden = true;
-    const words = JSON.stringify([rows, store.selected()]);
-    if (words === listed) return;
-    listed = words;
-    // Rebuilding the list would take the focus away from the entry that was just pressed.
-    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.number : null;
-    list.replaceChildren(...rows.map(failureItem));
-    if (focused) list.querySelector(`[data-number="${Number(focused)}"]`)?.focus();
-  }
-
-  function failureItem(row) {
-    const failure = row.failure ?? { stage: "", kind: "failed", message: "" };
-    const item = html("li");
-    const button = html("button", "ao-failed-row", null, {
-      type: "button", "data-number": row.number, "aria-pressed": String(store.selected() === row.number),
-    });
-    button.append(
-      html("span", "ao-failed-number", `#${row.number}`),
-      html("span", "ao-failed-kind", `${failure.kind.replaceAll("_", " ")} in ${failure.stage}`),
-      html("span", "ao-failed-message", failure.message),
-    );
-    button.addEventListener("click", () => store.select(row.number));
-    item.append(button);
-    return item;
+    drawWaits();
   }
 
   const clock = setInterval(drawTime, 1000);

@@ -1,18 +1,29 @@
 """Everything that goes over the wire between Python and the panel, typed in one place.
 
-To the browser: ``{"kind": "rows", ...}`` (insert or replace by number) and
-``{"kind": "status", ...}``. From the browser: ``{"kind": "ready"}`` (a page has opened the panel
-and asks for the full state), ``{"kind": "choose", "number": n}`` and ``{"kind": "stop"}``.
+To the browser: ``{"kind": "rows", "columns": ...}`` (insert or replace by number),
+``{"kind": "status", ...}`` and ``{"kind": "answer", ...}`` (what became of a command). From the
+browser the commands of `COMMANDS`; ``ready`` means that a page has opened the panel and asks for
+the full state.
+
+Trials travel as columns: 5,000 of them with their choices are about 1 MB as JSON.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias, TypedDict
+from collections.abc import Iterable
+from typing import Final, Literal, TypeAlias, TypedDict
 
 Direction: TypeAlias = Literal["minimize", "maximize"]
 Role: TypeAlias = Literal["original", "baseline", "uniform", "search"]
 State: TypeAlias = Literal["starting", "running", "paused", "stopping", "finished", "failed"]
+Level: TypeAlias = str | float | bool
+
+SIGNIFICANT: Final = 10
+"""Digits of a value on the wire: a score that just keeps a bound must still keep it there."""
+
+SIGNIFICANT_ENDS: Final = 5
+"""Digits of the ends of its interval, which are only drawn and said."""
 
 
 class Objective(TypedDict):
@@ -25,17 +36,20 @@ class Objective(TypedDict):
 
 
 class FailureNote(TypedDict):
-    """Why a candidate failed."""
+    """Why a candidate failed; ``log`` is a traceback or the last lines of the worker."""
 
     stage: str
     kind: str
     message: str
+    log: str
 
 
 class Row(TypedDict):
     """One trial; ``values`` maps an objective to its value and the ends of its interval.
 
-    ``recipe`` is YAML, ``summary`` one line; ``speedup`` is how many times as fast as the original.
+    ``choices`` maps a slot to its option and ``slot.setting`` to the setting's value; a setting
+    that does not exist under the option is absent. ``summary`` is one line; ``speedup`` is how
+    many times as fast as the original.
     """
 
     number: int
@@ -45,10 +59,34 @@ class Row(TypedDict):
     feasible: bool
     recommended: bool
     summary: str
-    recipe: str
+    choices: dict[str, Level]
     values: dict[str, list[float | None]]
     speedup: float | None
     failure: FailureNote | None
+
+
+class Coded(TypedDict):
+    """A column of few distinct values: for each trial its place in ``levels``, -1 where absent."""
+
+    levels: list[Level]
+    codes: list[int]
+
+
+class Columns(TypedDict):
+    """Trials as columns; the i-th entry of every list belongs to the i-th number.
+
+    ``values`` maps an objective to three lists: value, low, high. ``failures`` maps the number of
+    a failed trial, as text, to its cause. What is on the front, and which strategy is recommended,
+    the browser finds itself, because there both follow the filter.
+    """
+
+    number: list[int]
+    role: Coded
+    summary: list[str]
+    speedup: list[float | None]
+    values: dict[str, list[list[float | None]]]
+    choices: dict[str, Coded]
+    failures: dict[str, FailureNote]
 
 
 class Status(TypedDict):
@@ -56,6 +94,7 @@ class Status(TypedDict):
 
     state: State
     trials: int
+    trials_total: int | None
     failed: int
     seconds_elapsed: float
     seconds_left: float | None
@@ -64,10 +103,10 @@ class Status(TypedDict):
 
 
 class RowsMessage(TypedDict):
-    """To the browser: rows that are new or have changed."""
+    """To the browser: trials that are new or have changed."""
 
     kind: Literal["rows"]
-    rows: list[Row]
+    columns: Columns
 
 
 class StatusMessage(TypedDict):
@@ -77,29 +116,42 @@ class StatusMessage(TypedDict):
     status: Status
 
 
-class ReadyMessage(TypedDict):
-    """From the browser: a page has opened the panel and asks for the full state."""
+class AnswerMessage(TypedDict):
+    """To the browser: what became of a command; ``text`` is the cause or, say, a folder."""
 
-    kind: Literal["ready"]
+    kind: Literal["answer"]
+    to: str
+    ok: bool
+    text: str
 
 
-class ChooseMessage(TypedDict):
+class PlainCommand(TypedDict):
+    """From the browser: a page opened the panel, or the person steers the search."""
+
+    kind: Literal["ready", "pause", "go_on", "stop"]
+
+
+class ChooseCommand(TypedDict):
     """From the browser: the person chose this trial."""
 
     kind: Literal["choose"]
     number: int
 
 
-class StopMessage(TypedDict):
-    """From the browser: the person asked the search to stop."""
+class ExportCommand(TypedDict):
+    """From the browser: the person wants this trial exported into a folder."""
 
-    kind: Literal["stop"]
+    kind: Literal["export"]
+    number: int
+    folder: str
 
 
-BrowserMessage: TypeAlias = ReadyMessage | ChooseMessage | StopMessage
+Command: TypeAlias = PlainCommand | ChooseCommand | ExportCommand
+
+COMMANDS: Final = ("ready", "pause", "go_on", "stop", "choose", "export")
 
 
-def parse_message(content: object) -> BrowserMessage:
+def parse_command(content: object) -> Command:
     """Check what came from the browser.
 
     Parameters
@@ -109,24 +161,26 @@ def parse_message(content: object) -> BrowserMessage:
 
     Returns
     -------
-    BrowserMessage
+    Command
         The same message, known to be complete.
 
     Raises
     ------
     ValueError
-        If it is no message of the panel.
+        If it is no command of the panel.
     """
     match content:
-        case {"kind": "ready"}:
-            return {"kind": "ready"}
-        case {"kind": "stop"}:
-            return {"kind": "stop"}
+        case {"kind": "ready" | "pause" | "go_on" | "stop" as kind}:
+            return {"kind": kind}
         case {"kind": "choose", "number": int(number)} if not isinstance(number, bool):
             return {"kind": "choose", "number": number}
+        case {"kind": "export", "number": int(number), "folder": str(folder)} if (
+            folder.strip() and not isinstance(number, bool)
+        ):
+            return {"kind": "export", "number": number, "folder": folder.strip()}
     raise ValueError(
-        "a message from the panel is 'ready', 'stop' or 'choose' with a whole number; "
-        f"got {content!r}"
+        f"a message from the panel must be one of {', '.join(COMMANDS)}, 'choose' and 'export' "
+        f"with a whole number, 'export' with a folder; got {content!r}"
     )
 
 
@@ -135,18 +189,13 @@ def starting_status() -> Status:
     return {
         "state": "starting",
         "trials": 0,
+        "trials_total": None,
         "failed": 0,
         "seconds_elapsed": 0.0,
         "seconds_left": None,
         "best": "",
         "message": "",
     }
-
-
-def wire_row(row: Row) -> Row:
-    """Copy a row for the wire: JSON knows no NaN and no infinity, so they become ``None``."""
-    values = {name: [_finite(number) for number in stat] for name, stat in row["values"].items()}
-    return {**row, "values": values, "speedup": _finite(row["speedup"])}
 
 
 def wire_status(status: Status) -> Status:
@@ -159,6 +208,61 @@ def wire_status(status: Status) -> Status:
     }
 
 
-def _finite(number: float | None) -> float | None:
+def wire_columns(rows: Iterable[Row]) -> Columns:
+    """Turn trials into columns for the wire: JSON knows no NaN and no infinity, so they are null.
+
+    An interval that is no wider than its value is null, too: the browser then takes the value.
+    """
+    known = list(rows)
+    objectives = list(dict.fromkeys(name for row in known for name in row["values"]))
+    names = list(dict.fromkeys(name for row in known for name in row["choices"]))
+    return {
+        "number": [row["number"] for row in known],
+        "role": _coded([row["role"] for row in known]),
+        "summary": [row["summary"] for row in known],
+        "speedup": [_finite(row["speedup"]) for row in known],
+        "values": {
+            name: [
+                list(column) for column in zip(*(_stat(row, name) for row in known), strict=True)
+            ]
+            for name in objectives
+        },
+        "choices": {name: _coded([row["choices"].get(name) for row in known]) for name in names},
+        "failures": {
+            str(row["number"]): row["failure"]
+            or {"stage": "", "kind": "failed", "message": "", "log": ""}
+            for row in known
+            if row["state"] == "failed"
+        },
+    }
+
+
+def _stat(row: Row, name: str) -> tuple[float | None, float | None, float | None]:
+    value, low, high = [*row["values"].get(name, ()), None, None, None][:3]
+    return (
+        _finite(value),
+        None if low == value else _finite(low, SIGNIFICANT_ENDS),
+        None if high == value else _finite(high, SIGNIFICANT_ENDS),
+    )
+
+
+def _coded(values: Iterable[Level | None]) -> Coded:
+    """Give each distinct value a number.
+
+    True and 1 are equal in Python and must not become one level, hence the types.
+    """
+    places: dict[tuple[type, Level], int] = {}
+    codes = [
+        -1 if value is None else places.setdefault((type(value), value), len(places))
+        for value in values
+    ]
+    return {"levels": [level for _, level in places], "codes": codes}
+
+
+def _finite(number: float | None, digits: int = SIGNIFICANT) -> float | None:
     # float() also turns a NumPy scalar, which JSON does not know either, into a plain number.
-    return float(number) if number is not None and math.isfinite(number) else None
+    if number is None:
+        return None
+    # The largest double becomes infinite by rounding, hence first the one and then the other.
+    rounded = float(f"{float(number):.{digits}g}")
+    return rounded if math.isfinite(rounded) else None

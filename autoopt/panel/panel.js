@@ -1,63 +1,7 @@
-// The panel: header, chart with its choice of axes, card. One store a model, one view an element.
+// The panel: one store a model, one view an element.
 
-let views = 0;
-
-function createToolbar(store, onChange) {
-  const bar = html("div", "ao-toolbar");
-  const selects = ["Across", "Up"].map((label) => {
-    const field = html("label", "ao-field", `${label} `);
-    const select = html("select", "ao-select");
-    field.append(select);
-    bar.append(field);
-    select.addEventListener("change", () => onChange(axes()));
-    return select;
-  });
-  const legend = html("div", "ao-legend");
-  bar.append(legend);
-  let listed = "";
-  let explained = "";
-
-  const known = () => [...store.objectives(), BY_TRIAL];
-  const axes = () => selects.map((select) => known().find((o) => o.name === select.value) ?? BY_TRIAL);
-
-  function defaults(objectives) {
-    if (objectives.length < 2) return [BY_TRIAL, objectives[0] ?? BY_TRIAL];
-    const x = objectives.find((o) => o.direction === "minimize") ?? objectives[0];
-    const others = objectives.filter((o) => o !== x);
-    return [x, others.find((o) => o.direction === "maximize") ?? others[0]];
-  }
-
-  function draw() {
-    // It keeps its room, so that nothing moves when the objectives become known.
-    bar.style.visibility = store.objectives().length ? "" : "hidden";
-    const words = JSON.stringify(store.objectives());
-    if (words !== listed) {
-      listed = words;
-      const chosen = defaults(store.objectives());
-      selects.forEach((select, index) => {
-        select.replaceChildren(...known().map((o) => html("option", "", o.label, { value: o.name })));
-        select.value = chosen[index].name;
-      });
-      onChange(axes());
-    }
-    drawLegend();
-  }
-
-  function drawLegend() {
-    const present = new Set();
-    for (const row of store.rows.values()) if (row.state === "ok") present.add(kindOf(row));
-    const entries = KINDS.filter(([kind]) => present.has(kind));
-    if (entries.join() === explained) return;
-    explained = entries.join();
-    legend.replaceChildren(...entries.map(([kind, words]) => {
-      const entry = html("span", "ao-entry");
-      entry.append(shapeIcon(kind, ""), html("span", "", words));
-      return entry;
-    }));
-  }
-
-  return { node: bar, draw };
-}
+// All views in the page, also those of other searches, which load this code once more.
+const VIEWS = Symbol.for("autoopt.views");
 
 function guardKeys(root) {
   // JupyterLab's command mode would take a "b" typed here for "insert a cell below".
@@ -77,37 +21,53 @@ function twinHider(name) {
 }
 
 function renderPanel(store, el) {
-  views += 1;
-  const identity = `autoopt-${views}-${Math.random().toString(36).slice(2, 8)}`;
-  const root = html("div", "autoopt-panel", null, { role: "region", "aria-label": "autoopt search" });
+  globalThis[VIEWS] = (globalThis[VIEWS] ?? 0) + 1;
+  const identity = `autoopt-${globalThis[VIEWS]}`;
+  const root = html("div", "autoopt-panel", null, { role: "region", "aria-label": `autoopt search, view ${globalThis[VIEWS]}` });
   const frame = html("div", "ao-frame");
-  const header = createHeader(store, identity);
-  const chart = createChart(store, identity);
-  const toolbar = createToolbar(store, ([x, y]) => chart.setAxes(x, y));
+  const reader = colourReader(root, () => ask("all"));
+  const voice = createVoice();
+  const header = createHeader(store, voice);
+  const needs = createNeeds(store);
+  const toolbar = createToolbar(store);
+  const chart = createChart(store, identity, reader);
   const card = createCard(store);
-  const plot = html("div", "ao-plot");
-  plot.append(toolbar.node, chart.node);
+  const coordinates = createCoordinates(store, reader);
+  const table = createTable(store, identity);
+  const compare = createCompare(store);
+  const why = createWhy(store);
+  const plot = html("div", "ao-plot", null, { role: "group", "aria-label": "Pareto chart" });
+  plot.append(toolbar.node, toolbar.legend, chart.node);
+  const below = html("div", "ao-below");
+  below.append(coordinates.node, table.node);
   const main = html("div", "ao-main");
-  main.append(plot, card.node);
-  frame.append(header.node, main);
-  root.append(frame, ...twinHider(store.twin()));
+  main.append(plot, card.node, below, compare.node);
+  frame.append(header.node, needs.node, main, why.node);
+  root.append(frame, voice.node, ...twinHider(store.twin()));
   guardKeys(root);
   el.replaceChildren(root);
 
+  const parts = [header, needs, toolbar, chart, card, coordinates, table, compare, why];
   let asked = 0;
+  const wanted = new Set(["all"]);
   const draw = () => {
     asked = 0;
-    for (const part of [header, toolbar, chart, card]) part.draw();
+    const isAll = wanted.has("all");
+    if (isAll) for (const part of parts) part.draw();
+    if (!isAll && wanted.has("status")) header.draw();
+    if (!isAll && wanted.has("mark")) for (const part of parts) part.mark?.();
+    wanted.clear();
   };
-  const unsubscribe = store.subscribe(() => {
+  const ask = (what) => {
+    wanted.add(what);
     asked = asked || requestAnimationFrame(draw);
-  });
+  };
+  const unsubscribe = store.subscribe(ask);
   draw();
   return () => {
     cancelAnimationFrame(asked);
     unsubscribe();
-    header.destroy();
-    chart.destroy();
+    for (const part of [header, chart, coordinates, voice, reader]) part.destroy();
   };
 }
 
@@ -117,6 +77,7 @@ export default () => {
   return {
     initialize({ model }) {
       store = createStore(model);
+      return () => store.destroy();
     },
     render({ el }) {
       return renderPanel(store, el);

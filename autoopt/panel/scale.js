@@ -4,29 +4,46 @@ const LOG_SPAN = 8;
 const PADDING = 0.06;
 const MOST_LOG_TICKS = 8;
 const LEAST_LOG = 1e-100;
+const LEAST_SPAN = 1e-290;
 const LOG_MANTISSAS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7]];
 
-function fitAxis(core, others, mayBeLog) {
+// `mode` is "auto", "linear" or "log"; "auto" decides by the span of the values.
+function fitAxis(core, others, { mayBeLog, mode = "auto" }) {
   const values = [...core, ...others];
   if (!values.length) return makeAxis(0, 1, false, [0, 0.25, 0.5, 0.75, 1]);
-  let low = Math.min(...values);
-  let high = Math.max(...values);
-  if (high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high))) {
-    const pad = Math.abs(high) * 0.02 || 0.5;
+  let [low, high] = endsOf(values);
+  if (high - low <= Math.max(1e-9 * Math.max(Math.abs(low), Math.abs(high)), LEAST_SPAN)) {
+    const share = Math.abs(high) * 0.02;
+    const pad = share > LEAST_SPAN ? share : 0.5;
     return makeAxis(low - pad, high + pad, false, linearTicks(low - pad, high + pad));
   }
-  if (mayBeLog && low > LEAST_LOG && high / low > LOG_SPAN) {
+  const spans = mayBeLog && high / low > LOG_SPAN;
+  if (low > LEAST_LOG && (mode === "log" || (mode === "auto" && spans))) {
     const pad = (high / low) ** PADDING;
-    return makeAxis(low / pad, high * pad, true, logTicks(low / pad, high * pad));
+    return axisBetween(low / pad, high * pad, true);
   }
   // What lies far from the core would squeeze it: such points are drawn at the edge instead.
-  const reach = core.length ? Math.max(...core) - Math.min(...core) : 0;
-  if (reach > 0) {
-    low = Math.max(low, Math.min(...core) - reach);
-    high = Math.min(high, Math.max(...core) + reach);
+  const [least, most] = core.length ? endsOf(core) : [0, 0];
+  const reach = most - least;
+  if (reach > LEAST_SPAN) {
+    low = Math.max(low, least - reach);
+    high = Math.min(high, most + reach);
   }
   const pad = (high - low) * PADDING;
-  return makeAxis(low - pad, high + pad, false, linearTicks(low - pad, high + pad));
+  return axisBetween(low - pad, high + pad, false);
+}
+
+function endsOf(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+function axisBetween(low, high, log) {
+  return makeAxis(low, high, log, log ? logTicks(low, high) : linearTicks(low, high));
 }
 
 function makeAxis(low, high, log, ticks) {
@@ -37,7 +54,8 @@ function makeAxis(low, high, log, ticks) {
       : (value - low) / (high - low);
     return Math.min(Math.max(share, 0), 1);
   };
-  return { low, high, log, ticks, position, labels: tickLabels(low, high, log, ticks) };
+  const value = (share) => (log ? low * (high / low) ** share : low + (high - low) * share);
+  return { low, high, log, ticks, position, value, labels: tickLabels(low, high, log, ticks) };
 }
 
 function linearTicks(low, high) {
@@ -80,12 +98,19 @@ function decimals(tick, step) {
   return Math.abs(rounded - tick) < step / 100 ? places : places + 1;
 }
 
+// Making a format costs more than a hundred uses of it.
+const FORMATS = new Map();
+
+function numberFormat(places) {
+  if (!FORMATS.has(places)) {
+    const digits = { minimumFractionDigits: places, maximumFractionDigits: places };
+    FORMATS.set(places, new Intl.NumberFormat("en-US", digits));
+  }
+  return FORMATS.get(places);
+}
+
 function fixed(value, places) {
-  const rounded = Number(value.toFixed(places)) + 0;
-  return rounded.toLocaleString("en-US", {
-    minimumFractionDigits: places,
-    maximumFractionDigits: places,
-  });
+  return numberFormat(places).format(Number(value.toFixed(places)) + 0);
 }
 
 function plainNumber(value) {

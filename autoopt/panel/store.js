@@ -1,73 +1,162 @@
-// What one panel knows, shared by all its views in the page.
+// What one panel knows, shared by all its views in the page: trials, one selection, one filter.
 
 const ALIVE = new Set(["starting", "running", "paused"]);
+const NO_FILTER = { bounds: {}, choices: {}, front: false, text: "" };
+const SYNC_MS = 120; // a brush that is dragged tells Python a few times a second, not with each pixel
 
 function createStore(model) {
   const listeners = new Set();
+  const trials = createTrials();
+  const send = commandLine(model);
+  let filter = { ...NO_FILTER, ...model.get("filter") };
+  let looks = model.get("looks") ?? {};
+  let syncing = 0;
+
   const store = {
-    rows: new Map(),
+    trials,
+    found: null, // what follows from trials and filter, see analyse
     status: {},
     statusAt: 0,
-    waitingFor: null, // number whose choice the kernel has not answered yet
-    stopping: false,
+    pending: new Map(), // command → number or folder, until Python answers
+    answers: new Map(), // command → last answer
+    hover: -1, // place under the pointer or the keyboard's cursor
+    revision: 0, // grows with everything but hover and selection
     objectives: () => model.get("objectives") ?? [],
-    selected: () => model.get("selected"),
-    chosen: () => model.get("chosen"),
-    twin: () => model.get("twin") ?? "",
+    objective: (name) => store.objectives().find((o) => o.name === name) ?? null,
+    needs: () => model.get("needs") ?? {},
+    notes: () => model.get("notes") ?? [],
+    twin: () => model.get("name") ?? "",
+    filter: () => filter,
+    looks: () => looks,
+    selected: () => trials.place(model.get("selected")),
+    chosen: () => trials.place(model.get("chosen")),
+    current: () => (store.selected() >= 0 ? store.selected() : store.found.recommended),
     alive: () => ALIVE.has(store.status.state),
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    select(number) {
-      model.set("selected", number);
+    select(place) {
+      model.set("selected", place < 0 ? null : trials.number[place]);
       model.save_changes();
-      notify();
+      notify("mark");
     },
-    choose(number) {
-      store.waitingFor = number;
-      model.send({ kind: "choose", number });
-      notify();
+    point(place) {
+      if (place === store.hover) return;
+      store.hover = place;
+      notify("mark");
     },
-    stop() {
-      store.stopping = true;
-      model.send({ kind: "stop" });
-      notify();
+    setFilter(changes) {
+      filter = { ...filter, ...changes };
+      model.set("filter", filter);
+      syncing = syncing || setTimeout(sync, SYNC_MS);
+      analyseAgain();
+    },
+    bound(name, pair) {
+      const { [name]: _, ...others } = filter.bounds;
+      store.setFilter({ bounds: pair[0] === null && pair[1] === null ? others : { ...others, [name]: pair } });
+    },
+    among(name, levels) {
+      const { [name]: _, ...others } = filter.choices;
+      store.setFilter({ choices: levels === null ? others : { ...others, [name]: levels } });
+    },
+    setLooks(changes) {
+      looks = { ...looks, ...changes };
+      model.set("looks", looks);
+      syncing = syncing || setTimeout(sync, SYNC_MS);
+      changed();
+    },
+    command(kind, details = {}) {
+      store.pending.set(kind, details.number ?? true);
+      store.answers.delete(kind);
+      send({ kind, ...details });
+      changed();
+    },
+    destroy() {
+      clearTimeout(syncing);
+      sync();
     },
   };
 
-  function notify() {
-    for (const listener of listeners) listener();
+  function sync() {
+    syncing = 0;
+    model.save_changes();
   }
 
-  // Insert or replace by number: the same row may come twice, by a message and with the state.
-  function takeRows(rows) {
-    for (const row of rows ?? []) store.rows.set(row.number, row);
-    notify();
+  function notify(what) {
+    for (const listener of listeners) listener(what);
+  }
+
+  function changed() {
+    store.revision += 1;
+    notify("all");
+  }
+
+  function analyseAgain() {
+    store.found = analyse(trials, store.objectives(), filter);
+    changed();
+  }
+
+  function takeColumns(columns) {
+    trials.take(columns);
+    analyseAgain();
   }
 
   function takeStatus(status) {
     store.status = status ?? {};
     store.statusAt = performance.now();
-    if (!store.alive()) store.stopping = false;
-    notify();
+    // Only the header tells of it, and it comes several times a second.
+    notify("status");
   }
 
-  takeRows(model.get("rows"));
+  function takeAnswer({ to, ok, text }) {
+    store.answers.set(to, { ok, text, of: store.pending.get(to) });
+    store.pending.delete(to);
+    changed();
+  }
+
+  trials.take(model.get("columns"));
+  store.found = analyse(trials, store.objectives(), filter);
   takeStatus(model.get("status"));
-  model.on("change:rows", () => takeRows(model.get("rows")));
+  model.on("change:columns", () => takeColumns(model.get("columns")));
   model.on("change:status", () => takeStatus(model.get("status")));
-  model.on("change:objectives", notify);
-  model.on("change:selected", notify);
-  model.on("change:chosen", () => {
-    if (store.waitingFor === store.chosen()) store.waitingFor = null;
-    notify();
+  model.on("change:objectives", analyseAgain);
+  model.on("change:filter", () => {
+    filter = { ...NO_FILTER, ...model.get("filter") };
+    analyseAgain();
   });
+  model.on("change:looks", () => {
+    looks = model.get("looks") ?? {};
+    changed();
+  });
+  for (const name of ["needs", "notes", "chosen"]) model.on(`change:${name}`, changed);
+  model.on("change:selected", () => notify("mark"));
   model.on("msg:custom", (message) => {
-    if (message.kind === "rows") takeRows(message.rows);
+    if (message.kind === "rows") takeColumns(message.columns);
     if (message.kind === "status") takeStatus(message.status);
+    if (message.kind === "answer") takeAnswer(message);
   });
   // Messages that came while this code was loading are lost; the kernel answers with all it has.
-  model.send({ kind: "ready" });
+  send({ kind: "ready" });
   return store;
+}
+
+// Commands go past a running cell where the front end can open a comm of its own (direct.py says
+// why); elsewhere they go the widget's way and wait for the cell.
+function commandLine(model) {
+  const slow = (message) => model.send(message);
+  const kernel = model.widget_manager?.kernel;
+  if (!kernel?.supportsSubshells || !kernel.createComm || !model.get("name")) return slow;
+  let line = null;
+  async function open() {
+    const comm = kernel.createComm(model.get("name"));
+    await comm.subshellStarted;
+    if (!comm.subshellId && !kernel.subshellId && comm.commsOverSubshells === "disabled") return null;
+    comm.open({});
+    return comm;
+  }
+  return (message) => {
+    line ??= open().catch(() => null);
+    line.then((comm) => (comm ? comm.send(message) : slow(message))).catch(() => slow(message));
+  };
 }

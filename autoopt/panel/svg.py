@@ -27,6 +27,9 @@ SHAPES: Final = {
 }
 """Outlines of the marks, around (0, 0)."""
 
+MOST_MARKS: Final = 400
+"""Up to so many points each is an element with a text; of more, those behind are one outline."""
+
 _LEGEND: Final = (
     ("recommended", "recommended", 112),
     ("original", "original", 76),
@@ -197,7 +200,19 @@ def _marks(
     def rank(point: Point) -> tuple[bool, bool, int]:
         return point.kind == "recommended", _is_strong(point), point.row["number"]
 
-    return "".join(_mark(point, objectives, axes) for point in sorted(points, key=rank))
+    shown = sorted(points, key=rank)
+    if len(shown) <= MOST_MARKS:
+        return "".join(_mark(point, objectives, axes) for point in shown)
+    behind = "".join(
+        f"M{_px(axes[0], p.x[0]):.0f} {_py(axes[1], p.y[0]):.0f}h0"
+        for p in shown
+        if not _is_strong(p)
+    )
+    dots = (
+        f'<path d="{behind}" fill="none" stroke="currentColor" stroke-opacity=".3" '
+        'stroke-width="6" stroke-linecap="round"/>'
+    )
+    return dots + "".join(_mark(point, objectives, axes) for point in shown if _is_strong(point))
 
 
 def _is_strong(point: Point) -> bool:

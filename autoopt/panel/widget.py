@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
-from collections.abc import Callable, Sequence
-from importlib import resources
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import anywidget
 import traitlets
 
+from autoopt.errors import AutooptError
+from autoopt.panel import assets
+from autoopt.panel.direct import DirectWay
+from autoopt.panel.filter import Filter, parse_filter
 from autoopt.panel.messages import (
+    AnswerMessage,
+    Columns,
+    Command,
     Objective,
     Row,
     RowsMessage,
     Status,
     StatusMessage,
-    parse_message,
+    parse_command,
     starting_status,
-    wire_row,
+    wire_columns,
     wire_status,
 )
+from autoopt.panel.pace import Pace
 from autoopt.panel.static import front_html, front_text
 from autoopt.panel.twin import Twin
 
@@ -31,13 +39,9 @@ SECONDS_BETWEEN_SENDS: Final = 0.25
 KEYFRAME_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """When the full state is sent again, as long as no page has said that it listens."""
 
-_PARTS: Final = ("scale.js", "store.js", "marks.js", "chart.js", "card.js", "header.js", "panel.js")
-_STYLES: Final = ("chart.css", "card.css", "panel.css")
 
-
-def _read(*names: str) -> str:
-    folder = resources.files("autoopt.panel")
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+def _columns_of(_value: object, panel: Panel) -> Columns:
+    return wire_columns(list(panel._known.values()))
 
 
 class Panel(anywidget.AnyWidget):
@@ -51,55 +55,77 @@ class Panel(anywidget.AnyWidget):
 
     Attributes
     ----------
-    rows
-        All trials known so far, one a number. It is changed in place by `update`.
-    status
-        Where the search stands.
     selected
-        Number of the trial that is looked at, or ``None``.
+        Number of the trial that is looked at, or ``None``; the page and Python may set it.
+    filter
+        What a trial must be like to be shown, as `autoopt.panel.filter.Filter`; the page and
+        Python may set it, a part of the keys is enough.
     chosen
         Number of the trial that was chosen last, or ``None``.
-    twin
-        Class of the static output that the page hides while the panel lives; "" if there is none.
+    status
+        Where the search stands.
+    needs
+        The search's own bounds, to which the page can go back: objective to [low, high].
+    notes
+        What cannot run here and why, in sentences.
+    looks
+        What the page shows where: axes, colour, order of the table, pinned trials.
+    name
+        Under which the page reaches this panel past a running cell, and finds its static twin.
     """
 
     # Strings and not paths: a file-based _esm keeps old instances of the widget alive.
-    _esm = _read(*_PARTS)
-    _css = _read(*_STYLES)
+    _esm = assets.module()
+    _css = assets.style()
 
     objectives: traitlets.List[Objective] = traitlets.List().tag(sync=True)
-    rows: traitlets.List[Row] = traitlets.List().tag(sync=True)
+    columns: traitlets.Any = traitlets.Any().tag(sync=True, to_json=_columns_of)
     status: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    needs: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    notes: traitlets.List[str] = traitlets.List().tag(sync=True)
+    filter: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    looks: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     selected: traitlets.Int[int | None, int | None] = traitlets.Int(None, allow_none=True).tag(
         sync=True
     )
     chosen: traitlets.Int[int | None, int | None] = traitlets.Int(None, allow_none=True).tag(
         sync=True
     )
+    name: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
 
-    twin: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
-
-    _synced_state: ClassVar[tuple[str, ...]] = ("objectives", "rows", "status")
+    # What the page may change itself is not among it: the page may know better than a busy kernel.
+    _synced_state: ClassVar[tuple[str, ...]] = (
+        "objectives", "columns", "status", "needs", "notes",
+    )  # fmt: skip
 
     def __init__(self, objectives: Sequence[Objective] = ()) -> None:
+        # The state is read, and with it the columns, before the widget's own __init__ is done.
+        self._known: dict[int, Row] = {}
         twin = Twin()
         super().__init__(
-            objectives=list(objectives), rows=[], status=starting_status(), twin=twin.name
+            objectives=list(objectives),
+            status=starting_status(),
+            filter=parse_filter({}),
+            name=twin.name,
         )
         self._twin = twin
         self._settled = threading.Event()
-        self._lock = threading.RLock()
-        self._place: dict[int, int] = {}
         self._changed: dict[int, Row] = {}
         self._status_changed = False
-        self._timer: threading.Timer | None = None
-        self._due = 0.0
-        self._born = time.monotonic()
-        self._sent = self._born - SECONDS_BETWEEN_SENDS
-        self._keyframes = list(KEYFRAME_SECONDS)
-        self._choose_callbacks: list[Callable[[int], object]] = []
-        self._stop_callbacks: list[Callable[[], object]] = []
+        born = time.monotonic()
+        self._keyframes = [born + seconds for seconds in KEYFRAME_SECONDS]
+        self._pace = Pace(self._flush, SECONDS_BETWEEN_SENDS)
+        # A kernel that is shutting down has no sockets any more for what a timer still sends.
+        atexit.register(self._pace.stop)
+        self._callbacks: dict[str, list[Callable[..., object]]] = {}
+        self._way = DirectWay(twin.name, self.perform)
         self.on_msg(self._receive)
+
+    @property
+    def rows(self) -> list[Row]:
+        """All trials known so far, in the order in which they became known."""
+        with self._pace.lock:
+            return list(self._known.values())
 
     def update(self, rows: Sequence[Row] = (), status: Status | None = None) -> None:
         """Take over what is new; may be called from any thread, as often as one likes.
@@ -113,16 +139,26 @@ class Panel(anywidget.AnyWidget):
         status
             Where the search stands now.
         """
-        with self._lock:
-            for row in map(wire_row, rows):
-                self._insert(row)
+        with self._pace.lock:
+            fresh = {row["number"]: row for row in rows}
+            self._known.update(fresh)
+            self._changed.update(fresh)
             if status is not None:
-                # In place, like the rows: the trait is then right when a page asks for the full
-                # state, and no second message goes out for it.
+                # In place: the trait is then right when a page asks for the full state, and no
+                # second message goes out for it.
                 self.status.update(wire_status(status))
                 self._status_changed = True
             if self._changed or self._status_changed:
-                self._schedule(self._sent + SECONDS_BETWEEN_SENDS)
+                self._pace.ask()
+
+    def need(self, bounds: Mapping[str, Sequence[float | None]]) -> None:
+        """Take over the search's own bounds; they become the filter where nobody touched it."""
+        needs = parse_filter({"bounds": bounds})["bounds"]
+        if needs == self.needs:
+            return
+        if self.filter["bounds"] == self.needs:
+            self.filter = {**self.filter, "bounds": needs}
+        self.needs = needs
 
     def show(self) -> None:
         """Display the live view, and beneath it the static twin that outlives it."""
@@ -141,8 +177,8 @@ class Panel(anywidget.AnyWidget):
 
     def settle(self) -> None:
         """Send all that is known in full, to pages and to notebooks that are being saved."""
-        with self._lock:
-            self._flush()
+        with self._pace.lock:
+            self._pace.now()
             self.send_state(self._synced_state)
         self.refresh_twin()
         self._settled.set()
@@ -151,107 +187,96 @@ class Panel(anywidget.AnyWidget):
         """Wait until `settle` was called and say whether it was."""
         return self._settled.wait(seconds)
 
-    def on_choose(self, callback: Callable[[int], object]) -> None:
-        """Call ``callback(number)`` whenever the person chooses a trial."""
-        self._choose_callbacks.append(callback)
+    def on_command(self, kind: str, callback: Callable[..., object]) -> None:
+        """Call `callback` when the person gives a command of this kind.
 
-    def on_stop(self, callback: Callable[[], object]) -> None:
-        """Call ``callback()`` whenever the person asks the search to stop."""
-        self._stop_callbacks.append(callback)
+        Parameters
+        ----------
+        kind
+            ``"pause"``, ``"go_on"``, ``"stop"``, ``"choose"`` or ``"export"``.
+        callback
+            Called without arguments; for ``"choose"`` with the number, for ``"export"`` with
+            number and folder. What the last one returns is answered to the page as text.
+        """
+        self._callbacks.setdefault(kind, []).append(callback)
+
+    def perform(self, content: object) -> None:
+        """Carry out what a page asks for, and answer it; may be called from any thread."""
+        answer: AnswerMessage = {"kind": "answer", "to": "", "ok": True, "text": ""}
+        try:
+            command = parse_command(content)
+            answer["to"] = command["kind"]
+            answer["text"] = self._carry_out(command)
+        except (AutooptError, ValueError, OSError) as error:
+            answer["ok"] = False
+            answer["text"] = str(error)
+        if answer["to"] != "ready":
+            self.send(answer)
 
     def close(self) -> None:
         """Close the widget in the kernel and in all pages."""
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            self._keyframes.clear()
-            self._choose_callbacks.clear()
-            self._stop_callbacks.clear()
+        atexit.unregister(self._pace.stop)
+        self._pace.stop()
+        self._way.close()
+        self._callbacks.clear()
         super().close()
 
-    def _insert(self, row: Row) -> None:
-        number = row["number"]
-        if number in self._place:
-            self.rows[self._place[number]] = row
-        else:
-            self._place[number] = len(self.rows)
-            self.rows.append(row)
-        self._changed[number] = row
+    @traitlets.validate("filter")
+    def _check_filter(self, proposal: Mapping[str, Any]) -> Filter:
+        return parse_filter(proposal["value"])
 
-    def _schedule(self, moment: float) -> None:
-        """Send at `moment` or at once if it has passed; one timer waits for the earliest."""
-        if self._timer is not None:
-            if self._due <= moment:
-                return
-            self._timer.cancel()
-            self._timer = None
-        wait = moment - time.monotonic()
-        if wait <= 0:
-            self._flush()
-            return
-        self._due = moment
-        self._timer = threading.Timer(wait, self._on_timer)
-        self._timer.daemon = True
-        self._timer.start()
+    def _carry_out(self, command: Command) -> str:
+        if command["kind"] == "ready":
+            with self._pace.lock:
+                self._keyframes.clear()
+                self.send_state(self._synced_state)
+            return ""
+        given: tuple[object, ...] = ()
+        if command["kind"] == "choose" or command["kind"] == "export":
+            given = (self._measured(command["number"]),)
+            if command["kind"] == "choose":
+                self.chosen = command["number"]
+            else:
+                given = (*given, command["folder"])
+        said = [callback(*given) for callback in self._callbacks.get(command["kind"], ())]
+        return str(said[-1]) if command["kind"] == "export" and said else ""
 
-    def _on_timer(self) -> None:
-        with self._lock:
-            self._timer = None
-            self._flush()
+    def _measured(self, number: int) -> int:
+        row = self._known.get(number)
+        if row is None or row["state"] == "failed":
+            raise ValueError(
+                f"only a trial that was measured can be chosen; got {number}, which "
+                + ("is not known" if row is None else "failed")
+            )
+        return number
 
-    def _flush(self) -> None:
+    def _flush(self) -> float | None:
+        """Send what changed; return when the full state is due as long as no page listens.
+
+        A message that arrives while the page still loads the widget's code is lost, and a page
+        cannot always ask for it while the kernel runs a cell.
+        """
         if self._changed:
-            rows: RowsMessage = {"kind": "rows", "rows": list(self._changed.values())}
+            columns = wire_columns(self._changed.values())
+            rows: RowsMessage = {"kind": "rows", "columns": columns}
             self.send(rows)
         if self._status_changed:
             status: StatusMessage = {"kind": "status", "status": self._current_status()}
             self.send(status)
         self._changed.clear()
         self._status_changed = False
-        self._sent = time.monotonic()
-        self._send_keyframe()
-
-    def _send_keyframe(self) -> None:
-        """Send the full state at growing distances until a page listens.
-
-        A message that arrives while the page still loads the widget's code is lost, and a page
-        cannot ask for it while the kernel runs a cell.
-        """
-        due = [moment for moment in self._keyframes if self._born + moment <= self._sent]
+        due = [moment for moment in self._keyframes if moment <= time.monotonic()]
         if due:
             del self._keyframes[: len(due)]
             self.send_state(self._synced_state)
-        if self._keyframes:
-            moment = max(self._born + self._keyframes[0], self._sent + SECONDS_BETWEEN_SENDS)
-            self._schedule(moment)
+        return self._keyframes[0] if self._keyframes else None
 
     def _current_status(self) -> Status:
         status: Status = self.status.copy()  # type: ignore[assignment]  # update() keeps its keys
         return status
 
     def _receive(self, _widget: object, content: object, _buffers: object) -> None:
-        message = parse_message(content)
-        if message["kind"] == "ready":
-            with self._lock:
-                self._keyframes.clear()
-                self.send_state(self._synced_state)
-        elif message["kind"] == "stop":
-            for stop in self._stop_callbacks:
-                stop()
-        else:
-            self._choose(message["number"])
-
-    def _choose(self, number: int) -> None:
-        place = self._place.get(number)
-        if place is None or self.rows[place]["state"] == "failed":
-            raise ValueError(
-                f"only a trial that was measured can be chosen; got {number}, which "
-                + ("is not known" if place is None else "failed")
-            )
-        self.chosen = number
-        for callback in self._choose_callbacks:
-            callback(number)
+        self.perform(content)
 
     def __repr__(self) -> str:
         """Give the front as text, for terminals."""
@@ -265,6 +290,5 @@ class Panel(anywidget.AnyWidget):
 
     def _static(self) -> tuple[str, str]:
         """Give what is known as HTML and as text."""
-        with self._lock:
-            known = self.rows, self.objectives, self._current_status()
-            return front_html(*known), front_text(*known)
+        known = self.rows, self.objectives, self._current_status()
+        return front_html(*known), front_text(*known)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.agreement import check_agreement
 from autoopt.runtimes.artifact import Manifest, write_manifest
+from autoopt.runtimes.compressed import store_compactly
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,5 +38,5 @@ def finish_build(
     finally:
         deployment.close()
     realised = {**manifest.realised, "agreement": agreement}
-    write_manifest(folder, replace(manifest, realised=realised), manifest.files)
-    return realised
+    manifest = write_manifest(folder, replace(manifest, realised=realised), manifest.files)
+    return store_compactly(folder, manifest, network).realised

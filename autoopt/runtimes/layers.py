@@ -1,27 +1,151 @@
-"""Layers of a network whose weights can be quantized."""
+"""The bits that a request gives each layer of a network, and what it must not ask for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from autoopt.precision import CALIBRATIONS, Grid, quantizable
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from autoopt.interfaces import Quantization
     from autoopt.task import Task
 
+FLOAT = 32
+# Bits that a layer named on its own, or kept at a higher precision, may have.
+LAYER_BITS: Mapping[str, tuple[int, ...]] = {
+    "static": (8, FLOAT),
+    "dynamic": (8, FLOAT),
+    "weight_only": (2, 4, 8, FLOAT),
+    "codebook": (8, FLOAT),
+    "binary": (8, FLOAT),
+}
+BITS: Mapping[str, tuple[int, ...]] = {
+    "float32": (32,),
+    "bfloat16": (16,),
+    "float16": (16,),
+    "static": (8,),
+    "dynamic": (8,),
+    "weight_only": (8, 4, 2),
+    "codebook": (2, 3, 4, 5, 6, 7, 8),
+    "binary": (1,),
+}
+
+
+def resolve(request: Quantization, network: nn.Module, order: Sequence[str]) -> Quantization:
+    """Return the request with the names of the layers that stay at a higher precision.
+
+    Parameters
+    ----------
+    request
+        With a share of layers to raise.
+    network
+        Gives the names.
+    order
+        The layers, the most sensitive first; empty where the request's order needs no profile.
+    """
+    if not request.share:
+        return request
+    names = list(quantizable(network))
+    if request.order == "sensitivity":
+        names = [name for name in order if name in set(names)]
+    elif request.order == "back":
+        names.reverse()
+    raised = names[: math.ceil(request.share * len(names))]
+    layers = {**dict.fromkeys(raised, request.raised), **dict(request.layers)}
+    return replace(request, share=0.0, layers=tuple(sorted(layers.items())))
+
+
+def layer_bits(request: Quantization, names: Sequence[str]) -> dict[str, int]:
+    """Return the bits of each layer that a runtime found, in the order they run."""
+    if request.share:
+        raise ValueError("a share of the layers must be resolved into names before a build.")
+    bits = dict.fromkeys(names, request.bits)
+    if names and request.keep != "none":
+        kept = FLOAT if request.keep == "first_last" else max(8, request.bits)
+        bits[names[0]] = bits[names[-1]] = kept
+    return bits | {name: count for name, count in request.layers if name in bits}
+
+
+def grid_of(request: Quantization, bits: int) -> Grid:
+    """Return the grid of a layer that has these bits."""
+    if bits != request.bits:
+        # What was raised out of a coarse grid lies on the plain one of its precision.
+        return Grid(bits)
+    if request.name == "codebook":
+        return Grid(bits, "codebook", "per_tensor", clusters=request.clusters)
+    scheme: Any = "binary" if request.name == "binary" else request.scheme
+    granularity: Any = request.granularity
+    return Grid(bits, scheme, granularity, request.group)
+
+
+def stored_precision(request: Quantization) -> str:
+    """Return the words for stored weights: what they are, and that computation is in float."""
+    kinds = {"codebook": f"codebook of {request.clusters}", "binary": "binary"}
+    kind = kinds.get(request.name, f"int{request.bits}")
+    raised = sorted({bits for _, bits in request.layers if bits != request.bits})
+    mixed = "".join(f"/{'float32' if bits == FLOAT else f'int{bits}'}" for bits in raised)
+    return f"{kind}{mixed} weights, float32 compute"
+
 
 def refuse_layers(request: Quantization, task: Task) -> str | None:
-    """Say that a request leaves no layer of the task's model to quantize, or None."""
-    from torch import nn
-
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    count = sum(isinstance(module, kinds) for module in task.model.modules())
-    if request.name not in {"static", "weight_only"}:
+    """Say that a request does not fit the layers of the task's model, or None."""
+    if request.name not in LAYER_BITS:
         return None
+    count = len(quantizable(task.model))
     if not count:
         return "the model has no linear layer and no convolution whose weights could be quantized."
-    if request.name == "static" and request.keep == "first_last" and count <= 2:
+    if request.name in ("static", "dynamic") and request.keep == "first_last" and count <= 2:
         return (
             f"the model has {count} layers with weights, so keeping the first and the last in "
             "float leaves none to quantize; ask for keep='none'."
         )
+    return _refuse_settings(request) or _refuse_names(request, task.model)
+
+
+def refuse_known(request: Quantization, runtime: str, known: Sequence[str]) -> str | None:
+    """Say that a runtime does not know a precision, or not in these bits, or None."""
+    if request.name not in known:
+        return f"{runtime} has no precision {request.name!r} here; known: {', '.join(known)}."
+    if request.bits not in BITS[request.name]:
+        bits = " or ".join(map(str, BITS[request.name]))
+        return f"{runtime} realises {request.name!r} in {bits} bits, but got bits={request.bits}."
+    return None
+
+
+def _refuse_settings(request: Quantization) -> str | None:
+    if request.calibration not in CALIBRATIONS:
+        known = ", ".join(CALIBRATIONS)
+        return f"calibration must be one of {known}, but got {request.calibration!r}."
+    asked = [bits for _, bits in request.layers] + ([request.raised] if request.share else [])
+    allowed = LAYER_BITS[request.name]
+    if wrong := [bits for bits in asked if bits not in allowed]:
+        known = " or ".join(map(str, allowed))
+        return f"a layer of a {request.name!r} request has {known} bits, but got {wrong[0]}."
+    try:
+        grid_of(request, request.bits)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _refuse_names(request: Quantization, model: nn.Module) -> str | None:
+    """Say that a named layer is absent, naming the nearest, or that it cannot be quantized."""
+    layers, modules = quantizable(model), dict(model.named_modules())
+    for name, _ in request.layers:
+        if name in layers:
+            continue
+        if name in modules:
+            kind = type(modules[name]).__name__
+            return (
+                f"the layer {name!r} is a {kind} that cannot be quantized: only linear layers and "
+                "convolutions with float32 weights can."
+            )
+        near = difflib.get_close_matches(name, layers, n=3, cutoff=0.3) or list(layers)[:3]
+        return f"the model has no layer {name!r}; the nearest are {', '.join(map(repr, near))}."
     return None

@@ -16,12 +16,18 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "openvino": (".xml", ".bin"),
     }
 )
+PACKED = ".gz"
 HINTS = ("f32", "bf16")
 SPREAD = ("threads", "replicas", "batch")
 DTYPES = frozenset(
     {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
     | {"float16", "float32", "float64", "complex64", "complex128"}
 )
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a file without the ending that says it is compressed."""
+    return name.removesuffix(PACKED)
 
 
 def broken_option(runtime: str, options: Mapping[str, Any]) -> str | None:
@@ -37,8 +43,14 @@ def broken_option(runtime: str, options: Mapping[str, Any]) -> str | None:
         name in SPREAD and type(value) is int for name, value in spread.items()
     ):
         return f"option 'parallel' must map {', '.join(SPREAD)} to integers, but got {spread!r}"
+    sizes = options.get("unpacked", {})
+    if not isinstance(sizes, dict) or not all(map(_is_count, sizes.values())):
+        return f"option 'unpacked' must map files to their sizes in bytes, but got {sizes!r}"
     if runtime == "openvino" and options.get("hint") not in HINTS:
         return f"option 'hint' must be one of {', '.join(HINTS)}, but got {options.get('hint')!r}"
+    group = options.get("activation_group", 0)
+    if type(group) is not int or group < 0:
+        return f"option 'activation_group' must be an integer of at least 0, but got {group!r}"
     return None
 
 
@@ -47,10 +59,12 @@ def broken_file(runtime: str, model: str, files: Iterable[str]) -> str | None:
     suffixes = SUFFIXES.get(runtime)
     if suffixes is None:
         return None
-    path = PurePosixPath(model)
+    if model.endswith(PACKED) and not all(name.endswith(PACKED) for name in files):
+        return f"either all files are compressed or none, but got {', '.join(sorted(files))}"
+    path = PurePosixPath(plain_name(model))
     if path.suffix != suffixes[0]:
         return f"`model` of {runtime!r} must end in {suffixes[0]!r}, but got {model!r}"
-    missing = {str(path.with_suffix(suffix)) for suffix in suffixes} - set(files)
+    missing = {str(path.with_suffix(suffix)) for suffix in suffixes} - set(map(plain_name, files))
     if missing:
         return f"`files` must hold every file of the model, but lacks {', '.join(sorted(missing))}"
     return None

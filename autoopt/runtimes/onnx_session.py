@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
-from autoopt.runtimes.layers import refuse_layers
+from autoopt.runtimes.layers import (
+    FLOAT,
+    grid_of,
+    layer_bits,
+    refuse_known,
+    refuse_layers,
+    stored_precision,
+)
 
 if TYPE_CHECKING:
+    import onnx
     from torch import nn
 
     from autoopt.interfaces import Array, Parallel, Quantization, Target
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 MODEL = "model.onnx"
+KNOWN = ("float32", "float16", "static", "dynamic", "weight_only", "codebook", "binary")
 
 
 class OnnxRuntime:
@@ -33,16 +44,7 @@ class OnnxRuntime:
                 "ONNX Runtime has no bfloat16 kernels for convolutions and matrix products on the "
                 "processor; use openvino or eager."
             )
-        if request.name not in {"float32", "static", "weight_only"}:
-            return (
-                f"ONNX Runtime has no precision {request.name!r} here; known: float32, static, "
-                "weight_only."
-            )
-        if request.name == "static" and request.bits != 8:
-            return f"ONNX Runtime quantizes statically to 8 bits only, but got bits={request.bits}."
-        if request.name == "weight_only" and request.bits not in {4, 8}:
-            return f"weights are stored in 8 or 4 bits, but got bits={request.bits}."
-        return refuse_layers(request, task)
+        return refuse_known(request, "ONNX Runtime", KNOWN) or refuse_layers(request, task)
 
     def build(
         self,
@@ -59,28 +61,14 @@ class OnnxRuntime:
         """
         import onnx
 
-        from autoopt.runtimes.onnx_files import quantize_static_int8, to_onnx
-        from autoopt.runtimes.onnx_weights import store_weights
+        from autoopt.runtimes.onnx_files import to_onnx
         from autoopt.runtimes.program import export_program
 
         exported = exported or export_program(network, task)
         model = onnx.ModelProto()
         model.CopyFrom(exported.form("onnx", to_onnx))
-        precision, layers = "float32", 0
-        if request.name == "static":
-            model, layers = quantize_static_int8(model, request, task)
-            precision = "int8"
-        elif request.name == "weight_only":
-            layers = store_weights(model, request.bits)
-            precision = f"int{request.bits} weights, float32 compute"
-        if request.name != "float32" and not layers:
-            raise RefusedError("this network has no convolution or matrix product to quantize.")
+        model, realised = _realise(model, request, task)
         onnx.save(model, folder / MODEL)
-        realised = {
-            "precision": precision,
-            "layers_quantized": layers,
-            "storage_only": request.name == "weight_only",
-        }
         options = {
             "batch": exported.fixed,
             "request": len(task.example[0]),
@@ -94,11 +82,45 @@ class OnnxRuntime:
     def load(self, folder: Path, parallel: Parallel) -> ReplicatedDeployment:
         """Start what `build` wrote."""
         manifest = read_manifest(folder)
-        replicas = [_replica(folder, manifest, parallel) for _ in range(parallel.replicas)]
+        with model_file(folder, manifest) as model:
+            replicas = [_replica(model, manifest, parallel) for _ in range(parallel.replicas)]
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
 
 
-def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
+def _realise(
+    model: onnx.ModelProto, request: Quantization, task: Task
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Return the model in the precision asked for, and what was done."""
+    from autoopt.runtimes import onnx_integers, onnx_weights
+
+    precision, bits = request.name, {}
+    if request.name == "float16":
+        # The processor's kernels are in float32.
+        bits = dict.fromkeys(onnx_weights.store_halves(model), 16)
+        precision = "float16 weights, float32 compute"
+    elif request.name == "static":
+        model, bits = onnx_integers.quantize_static_int8(model, request, task)
+        precision = "int8"
+    elif request.name == "dynamic":
+        model, bits = onnx_integers.quantize_dynamic_int8(model, request)
+        precision = "dynamic int8"
+    elif request.stores:
+        bits = layer_bits(request, onnx_weights.layer_names(model))
+        kept = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
+        onnx_weights.store_weights(model, kept)
+        precision = stored_precision(request)
+    quantized = [name for name, count in bits.items() if count != FLOAT]
+    if request.name != "float32" and not quantized:
+        raise RefusedError("this network has no convolution or matrix product to quantize.")
+    return model, {
+        "precision": precision,
+        "layers_quantized": len(quantized),
+        "layers": bits,
+        "storage_only": request.stores or request.name == "float16",
+    }
+
+
+def _replica(model: Path, manifest: Manifest, parallel: Parallel) -> Any:
     """Return a callable with a session and threads of its own."""
     import onnxruntime
 
@@ -111,13 +133,30 @@ def _replica(folder: Path, manifest: Manifest, parallel: Parallel) -> Any:
     if manifest.realised.get("storage_only"):
         # Lets the session unpack stored weights once, when it starts.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    try:
-        session = onnxruntime.InferenceSession(
-            str(folder / manifest.model), options, providers=["CPUExecutionProvider"]
-        )
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ArtifactError(f"ONNX Runtime cannot open {manifest.model!r} ({error}).") from error
-    return partial(_answer, session, [port.name for port in manifest.inputs])
+    with TemporaryDirectory() as alone:
+        # Weights may lie in other files, which no checksum covers. Beside a link there are none.
+        link = Path(alone) / MODEL
+        link.symlink_to(model.resolve())
+        try:
+            session = onnxruntime.InferenceSession(
+                str(link), options, providers=["CPUExecutionProvider"]
+            )
+        except _refusals() as error:
+            raise ArtifactError(
+                f"ONNX Runtime cannot open {manifest.model!r}; it takes whole models of operators "
+                f"that it has kernels for, which must hold their weights themselves ({error})."
+            ) from error
+    return partial(_answer, session, [item.name for item in session.get_inputs()])
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises about a file; its own errors derive from Exception alone."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel")
+    more = ("NoSuchFile", "NotImplemented", "RuntimeException")
+    own = (getattr(native, name) for name in (*names, *more))
+    return (RuntimeError, ValueError, OSError, *own)
 
 
 def _answer(session: Any, names: list[str], *inputs: Array) -> Array:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
+from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
-from autoopt.runtimes.layers import refuse_layers
+from autoopt.runtimes.layers import (
+    FLOAT,
+    grid_of,
+    layer_bits,
+    refuse_known,
+    refuse_layers,
+    stored_precision,
+)
 from autoopt.runtimes.quiet import decline_telemetry
 
 if TYPE_CHECKING:
@@ -25,6 +33,11 @@ if TYPE_CHECKING:
 
 MODEL = "model.xml"
 WEIGHTS = "model.bin"
+KNOWN = (
+    "float32", "bfloat16", "float16", "static", "dynamic", "weight_only", "codebook", "binary",
+)  # fmt: skip
+# Activations that share a scale where they are quantized as they come; what OpenVINO itself takes.
+ACTIVATION_GROUP = 32
 
 
 class OpenVino:
@@ -32,22 +45,14 @@ class OpenVino:
 
     def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
         """Say beforehand why this runtime cannot realise the request here, or None."""
-        known = {"float32": {32}, "bfloat16": {16}, "static": {8}, "weight_only": {8, 4}}
-        if request.name not in known:
-            return f"OpenVINO has no precision {request.name!r} here; known: {', '.join(known)}."
-        if request.bits not in known[request.name]:
-            bits = " or ".join(map(str, sorted(known[request.name])))
-            return (
-                f"OpenVINO realises {request.name!r} in {bits} bits, but got bits={request.bits}."
-            )
+        if reason := refuse_known(request, "OpenVINO", KNOWN):
+            return reason
         if request.name == "bfloat16" and not _has_bfloat16(target):
             return (
                 "this processor has no instructions for bfloat16 (avx512_bf16 or amx_bf16), so "
                 "OpenVINO would compute in float32."
             )
-        if (request.name, request.bits) == ("weight_only", 4):
-            return refuse_layers(request, task) or _refuse_four_bits(task)
-        return refuse_layers(request, task)
+        return refuse_layers(request, task) or _refuse_dynamic(request, task)
 
     def build(
         self,
@@ -67,21 +72,22 @@ class OpenVino:
 
         exported = exported or export_program(network, task)
         model = exported.form("openvino", files.to_openvino).clone()
-        if request.name == "static":
-            model = files.quantize_static_int8(model, request, task)
-        elif request.name == "weight_only":
-            model = files.store_weights(model, request.bits)
+        model, bits = _realise(model, request, task, exported)
         import openvino
 
-        files.save_compact(model, folder / MODEL, half=request.name == "bfloat16")
+        half = request.name in ("bfloat16", "float16")
+        files.save_compact(model, folder / MODEL, half=half)
         written = openvino.Core().read_model(folder / MODEL)
-        realised = _realised(request, written)
+        realised = _realised(request, written, bits)
         options = {
             "batch": exported.fixed,
             "request": len(task.example[0]),
             "threads": task.threads,
             "hint": "bf16" if request.name == "bfloat16" else "f32",
         }
+        if request.stores or request.name == "dynamic":
+            # Unless told otherwise, OpenVINO quantizes what meets weights of 8 bits or fewer.
+            options["activation_group"] = ACTIVATION_GROUP if request.name == "dynamic" else 0
         manifest = Manifest("openvino", MODEL, exported.inputs, exported.output, options, realised)
         manifest = write_manifest(folder, manifest, [MODEL, WEIGHTS])
         return finish_build(self, network, manifest, task, folder)
@@ -92,19 +98,27 @@ class OpenVino:
         import openvino
 
         manifest = read_manifest(folder)
-        config = {
-            "INFERENCE_PRECISION_HINT": manifest.options["hint"],
-            "INFERENCE_NUM_THREADS": parallel.threads,
-            "NUM_STREAMS": parallel.replicas,
-        }
+        config = serving_config(manifest, parallel)
         try:
-            compiled = openvino.Core().compile_model(str(folder / manifest.model), "CPU", config)
+            with model_file(folder, manifest) as model:
+                compiled = openvino.Core().compile_model(str(model), "CPU", config)
         except RuntimeError as error:
             raise ArtifactError(f"OpenVINO cannot open {manifest.model!r} ({error}).") from error
         requests = [compiled.create_infer_request() for _ in range(parallel.replicas)]
         answer = _answer if len(requests) == 1 else partial(_answer_beside, Lock())
         replicas = [partial(answer, request) for request in requests]
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+
+
+def serving_config(manifest: Manifest, parallel: Parallel) -> dict[str, Any]:
+    """Return the properties that the model is compiled with, in OpenVINO's names."""
+    config = {
+        "INFERENCE_PRECISION_HINT": manifest.options["hint"],
+        "INFERENCE_NUM_THREADS": parallel.threads,
+        "NUM_STREAMS": parallel.replicas,
+    }
+    group = manifest.options.get("activation_group")
+    return config if group is None else {**config, "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
 
 
 def _answer(request: Any, *inputs: Array) -> Array:
@@ -128,32 +142,69 @@ def _answer_beside(lock: Lock, request: Any, *inputs: Array) -> Array:
     return output
 
 
-def _realised(request: Quantization, model: Any) -> dict[str, Any]:
+def _realise(
+    model: Any, request: Quantization, task: Task, exported: Exported
+) -> tuple[Any, dict[str, int]]:
+    """Return the model in the precision asked for, and the bits of each layer."""
+    if request.name in ("float32", "bfloat16"):
+        return model, {}
+    from autoopt.runtimes.openvino_integers import quantize_static_int8
+    from autoopt.runtimes.openvino_weights import OpenVinoWeights
+    from autoopt.runtimes.weight_names import known_weights
+
+    weights = OpenVinoWeights(model, known_weights(exported))
+    if request.name == "float16":
+        return model, dict.fromkeys(weights.layers, 16)
+    bits = layer_bits(request, list(weights.layers))
+    if request.name == "dynamic":
+        matrices = weights.matrices()
+        bits = {name: count if name in matrices else FLOAT for name, count in bits.items()}
+    if request.name == "static":
+        return quantize_static_int8(model, request, task, layers=weights.layers, bits=bits), bits
+    weights.store_weights(
+        {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
+    )
+    return model, bits
+
+
+def _realised(request: Quantization, model: Any, bits: dict[str, int]) -> dict[str, Any]:
     from autoopt.runtimes import openvino_files as files
 
     layers = files.layers_in_integers(model)
     kinds = dict(files.weight_kinds(model))
-    names = {"static": "int8", "weight_only": f"int{request.bits} weights, float32 compute"}
-    if request.name in names and not layers:
-        raise RefusedError(f"NNCF left all weights of this network in float ({kinds}).")
+    precision = request.name
+    if bits and request.name != "float16":
+        integers = {"static": "int8", "dynamic": "dynamic int8"}
+        precision = integers.get(request.name) or stored_precision(request)
+        if not layers:
+            raise RefusedError(f"all weights of this network stayed in float ({kinds}).")
+    if request.name == "float16":
+        # The processor computes in float32 here; float16 would be its own hint.
+        precision, layers = "float16 weights, float32 compute", len(bits)
     return {
-        "precision": names.get(request.name, request.name),
+        "precision": precision,
         "layers_quantized": layers,
-        "storage_only": request.name == "weight_only",
+        "layers": bits,
+        "storage_only": request.stores or request.name == "float16",
         "weights": kinds,
     }
 
 
-def _refuse_four_bits(task: Task) -> str | None:
-    """Say that NNCF packs matrix products only, where most weights lie in convolutions."""
-    shapes = [tuple(p.shape) for p in task.model.parameters() if p.ndim > 1]
-    sizes = [prod(shape) for shape in shapes]
-    packable = sum(size for shape, size in zip(shapes, sizes, strict=True) if len(shape) == 2)
-    if 2 * packable >= sum(sizes):
+def _refuse_dynamic(request: Quantization, task: Task) -> str | None:
+    """Say that most weights lie where activations are not quantized as they come, or None."""
+    if request.name != "dynamic":
+        return None
+    sizes = {
+        name: (layer.weight.numel(), layer.weight.ndim == 2)
+        for name, layer in quantizable(task.model).items()
+    }
+    whole = sum(count for count, _ in sizes.values())
+    matrices = sum(count for count, matrix in sizes.values() if matrix)
+    if 2 * matrices >= whole:
         return None
     return (
-        f"NNCF packs matrix products into 4 bits, but {sum(sizes) - packable} of {sum(sizes)} "
-        "weights lie in convolutions and would stay in 8; use onnxruntime or eager."
+        "OpenVINO quantizes activations as they come for matrix products only, but "
+        f"{whole - matrices} of {whole} weights lie in convolutions; use onnxruntime."
     )
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import sysconfig
+import traceback
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
     from torch.export import ExportedProgram
+
+
+_STANDARD = sysconfig.get_paths()["stdlib"]
 
 
 class Traceable(Protocol):
@@ -64,6 +71,10 @@ class Exported:
             self._forms[name] = convert(self)
         return self._forms[name]
 
+    def converted(self, name: str) -> Any:
+        """Return what `form` made under a name before, or None."""
+        return self._forms.get(name)
+
 
 def export_program(network: nn.Module, task: Traceable) -> Exported:
     """Trace a network with any number of samples, or with the request's where it must be fixed.
@@ -83,7 +94,7 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
     example = tuple(x.detach().clone() for x in example)
     batch = torch.export.Dim("batch", min=1)
     fixed = None
-    with torch.no_grad():
+    with torch.no_grad(), _quiet_recurrence():
         try:
             program = torch.export.export(
                 module, example, dynamic_shapes=_axes(module, len(example), {0: batch})
@@ -94,8 +105,8 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
                 program = torch.export.export(module, example)
             except reasons as error:
                 raise RefusedError(
-                    f"torch.export cannot trace this network ({_first_line(error)}); rewrite what "
-                    "depends on the values of tensors."
+                    f"torch.export cannot trace this network ({_first_line(error)})"
+                    f"{_broken_at(error)}; rewrite what depends on the values of tensors."
                 ) from error
         output = module(*example)
     names = task.input_names
@@ -105,6 +116,14 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
         inputs=tuple(_port(name, x) for name, x in zip(names, example, strict=True)),
         output=_port("output", output),
     )
+
+
+@contextmanager
+def _quiet_recurrence() -> Iterator[None]:
+    """Silence torch's warning that recurrent layers lay their own weights out while they run."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"The tensor attributes .*_flat_weights")
+        yield
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
@@ -139,6 +158,17 @@ def _axes(module: nn.Module, count: int, axis: dict[int, Any]) -> Any:
 
 def _port(name: str, tensor: torch.Tensor) -> Port:
     return Port(name, str(tensor.dtype).removeprefix("torch."), (None, *map(int, tensor.shape[1:])))
+
+
+def _broken_at(error: BaseException) -> str:
+    """Return the person's own line that ended the trace, or nothing if only libraries show."""
+    ours = str(Path(__file__).parents[1])
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
+        foreign = "site-packages" in file or "dist-packages" in file or file.startswith("<")
+        if not foreign and not file.startswith((ours, _STANDARD)):
+            return f" at {Path(file).name}:{frame.lineno}, `{frame.line}`"
+    return ""
 
 
 def _first_line(error: BaseException) -> str:

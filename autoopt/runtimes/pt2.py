@@ -14,9 +14,10 @@ from __future__ import annotations
 import ast
 import io
 import json
+import keyword
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,7 +42,11 @@ OPERATORS = re.compile(
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|not_"
     r"|getitem)"
 )
-FORBIDDEN = re.compile(r"torch\.ops\.aten\.(from_file|save|load|_?print|warn|format)\b.*")
+# What Python writes as `&`, `|`, `^`, `<<` and `>>` is an operator like any, of a dunder name.
+FORBIDDEN = re.compile(
+    r"torch\.ops\.aten\.(from_file|save|load|_?print|warn|format)\b.*"
+    r"|.*\.__(?!(and|or|xor|lshift|rshift)__(\.\w+)?$).*"
+)
 FUNCTIONS = re.compile(
     r"FloorDiv|ModularIndexing|Where|PythonMod|Mod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift"
     r"|RShift|PowByNatural|FloatPow|FloatTrueDiv|IntTrueDiv|TruncToFloat|TruncToInt|RoundToInt"
@@ -49,11 +54,22 @@ FUNCTIONS = re.compile(
     r"|ceiling|Eq|Ne|Lt|Le|Gt|Ge|Equality|Unequality|(Strict)?(Less|Greater)Than"
 )
 SYMBOL = re.compile(r"z?[su]f?\d+")
+# Names of modules, parameters and the like, whose parts may also be numbers (`layers.0.weight`).
+PLAIN = re.compile(r"(?!(.*\.)?__)([\w-]+(\.[\w-]+)*)?")
+# Arguments of operators, such as `mean` and `ij,jk->ik`, and versions.
+TEXT = re.compile(r"[\w .,>+-]*")
 MAX_MEMBERS = 100_000
 MAX_BYTES = 64 * 2**30
 # Graphs shrink to a twentieth, weights hardly; small archives may do as they like.
 MAX_RATIO = 200
 SMALL = 64 * 2**20
+
+
+# What torch raises over a graph that was changed by hand.
+_BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, SyntaxError,
+    TypeError, ValueError, OSError,
+)  # fmt: skip
 
 
 class UntrustedProgramError(ValueError):
@@ -78,8 +94,13 @@ def load_program(path: Path, *, trust_code: bool = False) -> Callable[..., Any]:
     """
     if trust_code:
         return _load_trusted(path)
-    program = torch.export.load(io.BytesIO(safe_archive(path)))
-    return program.module()
+    archive = safe_archive(path)
+    try:
+        return torch.export.load(io.BytesIO(archive)).module()
+    except _BROKEN as error:
+        raise UntrustedProgramError(
+            f"{path.name!r} is damaged: torch cannot open it ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _load_trusted(path: Path) -> Callable[..., Any]:
@@ -117,10 +138,11 @@ def safe_archive(path: Path) -> bytes:
     model = _read_json(MODEL, members[MODEL])
     if not isinstance(model, dict):
         raise UntrustedProgramError(f"{MODEL!r} must hold an object.")
-    _check_graph(model)
     # Checks of the inputs' sizes that torch runs as Python; several inputs give rise to some.
     model["guards_code"] = []
-    members[MODEL] = json.dumps(without_traces(model)).encode()
+    model = without_traces(model)
+    _check_strings(model)
+    members[MODEL] = json.dumps(model).encode()
     return pack_archive(members)
 
 
@@ -195,37 +217,49 @@ def _check_config(name: str, config: Any) -> None:
             raise UntrustedProgramError(
                 f"{key!r} in {name!r} names the member {entry.get('path_name')!r}, no plain tensor."
             )
+    _check_strings(config)
 
 
-def _check_graph(model: Any) -> None:
-    """Refuse graphs that name other functions than operators, or hide Python in a string."""
-    for key, value in _items(model):
-        if key == "target" and isinstance(value, str):
-            if not OPERATORS.fullmatch(value) or FORBIDDEN.fullmatch(value):
-                raise UntrustedProgramError(
-                    f"the graph calls {value!r}, which is no tensor operator."
-                )
-        elif key == "expr_str":
-            _check_expression(value)
-        elif key in {"range_constraints"} and isinstance(value, dict):
-            for symbol in value:
-                _check_expression(symbol)
-        elif key in {"in_spec", "out_spec"}:
-            _check_tree(value)
-        elif key in {"as_custom_obj", "as_operator"} and value:
-            raise UntrustedProgramError(f"the graph holds {key!r}, which could run code.")
+def _check_strings(content: Any) -> None:
+    """Refuse any string that is not plain, or not what its place in the graph allows.
 
-
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """Go through all keys and values of nested JSON."""
-    stack = [value]
+    torch writes Python source out of a graph and executes it: names of inputs, of parameters and
+    of modules stand in it as they are. So what is not known to be harmless is refused.
+    """
+    stack: list[tuple[str, Any]] = [("", content)]
     while stack:
-        item = stack.pop()
+        place, item = stack.pop()
         if isinstance(item, dict):
-            yield from item.items()
-            stack.extend(item.values())
+            if place == "as_operator" or place == "as_custom_obj":
+                raise UntrustedProgramError(f"the graph holds {place!r}, which could run code.")
+            for key, value in item.items():
+                _KEYS.get(place, _check_plain)(key)
+                stack.append((key, value))
         elif isinstance(item, list):
-            stack.extend(item)
+            stack += [(place, value) for value in item]
+        elif isinstance(item, str):
+            _VALUES.get(place, _check_plain)(item)
+
+
+def _check_plain(text: str) -> None:
+    if not PLAIN.fullmatch(text):
+        raise UntrustedProgramError(f"{text[:200]!r} is no plain name, so it could be code.")
+
+
+def _check_name(text: str) -> None:
+    """Let only what Python takes for a name pass; some arguments have none."""
+    if text and (not text.isidentifier() or keyword.iskeyword(text) or text.startswith("__")):
+        raise UntrustedProgramError(f"{text[:200]!r} must be a name, but could be code.")
+
+
+def _check_text(text: str) -> None:
+    if not TEXT.fullmatch(text):
+        raise UntrustedProgramError(f"the argument {text[:200]!r} is no word or formula.")
+
+
+def _check_target(text: str) -> None:
+    if not OPERATORS.fullmatch(text) or FORBIDDEN.fullmatch(text):
+        raise UntrustedProgramError(f"the graph calls {text[:200]!r}, which is no tensor operator.")
 
 
 def _check_expression(text: Any) -> None:
@@ -260,10 +294,8 @@ def _is_plain(node: ast.expr) -> bool:
     return False
 
 
-def _check_tree(text: Any) -> None:
+def _check_tree(text: str) -> None:
     """Let only tensors in tuples, lists and dicts pass: other structures import modules."""
-    if not isinstance(text, str):
-        return
     spec = _read_json("spec", text)
     match spec:
         case [1, dict(root)]:
@@ -293,6 +325,33 @@ def _is_plain_node(node: Any) -> bool:
             keys = _read_json("context", context)
             if kind in {"builtins.tuple", "builtins.list"}:
                 return len(node) == 3 and keys is None
-            plain = isinstance(keys, list) and all(type(key) in (str, int) for key in keys)
+            plain = isinstance(keys, list) and all(map(_is_plain_key, keys))
             return len(node) == 3 and kind == "builtins.dict" and plain
     return False
+
+
+def _is_plain_key(key: Any) -> bool:
+    return type(key) is int or (type(key) is str and bool(PLAIN.fullmatch(key)))
+
+
+# What a string may be, by the key that it stands under; everywhere else it has to be plain.
+_VALUES: Mapping[str, Callable[[str], None]] = {
+    "target": _check_target,
+    "expr_str": _check_expression,
+    "in_spec": _check_tree,
+    "out_spec": _check_tree,
+    "as_string": _check_text,
+    "as_strings": _check_text,
+    "name": _check_name,
+    "forward_arg_names": _check_name,
+    "torch_version": _check_text,
+}
+# The same for the keys of what stands under a key.
+_KEYS: Mapping[str, Callable[[str], None]] = {
+    "range_constraints": _check_expression,
+    "tensor_values": _check_name,
+    "sym_int_values": _check_name,
+    "sym_bool_values": _check_name,
+    "sym_float_values": _check_name,
+    "custom_obj_values": _check_name,
+}

@@ -12,9 +12,18 @@ from torch import nn
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Quantization
+from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Manifest, write_manifest
-from autoopt.runtimes.layers import refuse_layers
-from autoopt.runtimes.packed_layers import KINDS, pack_layers
+from autoopt.runtimes.compressed import model_file
+from autoopt.runtimes.layers import (
+    FLOAT,
+    grid_of,
+    layer_bits,
+    refuse_known,
+    refuse_layers,
+    stored_precision,
+)
+from autoopt.runtimes.packed_layers import pack_layers
 from autoopt.runtimes.program import Exported, export_program, save_program
 from autoopt.runtimes.pt2 import UntrustedProgramError, load_program
 
@@ -23,24 +32,31 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 MODEL = "model.pt2"
+KNOWN = ("float32", "bfloat16", "float16", "weight_only", "codebook", "binary")
 
 
-class Bfloat16(nn.Module):
-    """A network that computes in bfloat16 and takes and gives float32.
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Half(nn.Module):
+    """A network that computes in 16 bits and takes and gives float32.
 
     Parameters
     ----------
     network
         What to copy and convert.
+    kind
+        ``torch.bfloat16`` or ``torch.float16``.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, kind: torch.dtype) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).to(torch.bfloat16)
+        self.kind = kind
+        self.network = copy.deepcopy(network).to(kind)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Cast, compute, cast back."""
-        half = (x.to(torch.bfloat16) if x.is_floating_point() else x for x in inputs)
+        half = (x.to(self.kind) if x.is_floating_point() else x for x in inputs)
         result: torch.Tensor = self.network(*half).to(torch.float32)
         return result
 
@@ -52,13 +68,12 @@ def refuse_request(request: Quantization, task: Task) -> str | None:
             "static quantization is not offered in torch, whose quantizer fails on networks with "
             "residual branches; use onnxruntime or openvino."
         )
-    if request.name not in {"float32", "bfloat16", "weight_only"}:
+    if request.name == "dynamic":
         return (
-            f"torch has no precision {request.name!r} here; known: bfloat16, float32, weight_only."
+            "torch's dynamically quantized layers hold packed objects that a .pt2 file cannot "
+            "hold without running code on loading; use onnxruntime."
         )
-    if request.name == "weight_only" and request.bits not in {4, 8}:
-        return f"weights are packed in 8 or 4 bits, but got bits={request.bits}."
-    return refuse_layers(request, task)
+    return refuse_known(request, "torch", KNOWN) or refuse_layers(request, task)
 
 
 def write_program(
@@ -72,22 +87,22 @@ def write_program(
 ) -> Manifest:
     """Trace the network in the precision asked for and write the artefact."""
     realised: dict[str, Any] = {"precision": request.name, "storage_only": False}
-    layers = 0
+    layers: dict[str, int] = {}
     if request.name == "float32":
         exported = exported or export_program(network, task)
-    elif request.name == "bfloat16":
+    elif request.name in HALVES:
         # The cast wraps the positional face, so that keyword networks need no second case.
-        exported = export_program(Bfloat16(task.wrapped(network)), _Positional(task))
-        layers = sum(isinstance(module, KINDS) for module in network.modules())
+        half = Half(task.wrapped(network), HALVES[request.name])
+        exported = export_program(half, _Positional(task))
+        layers = dict.fromkeys(quantizable(network), 16)
     else:
-        packed, layers = pack_layers(network, request.bits)
+        bits = layer_bits(request, list(quantizable(network)))
+        layers = {name: count for name, count in bits.items() if count != FLOAT}
         if not layers:
             raise RefusedError("no layer is left in this network whose weights could be packed.")
-        exported = export_program(packed, task)
-        realised |= {
-            "precision": f"int{request.bits} weights, float32 compute",
-            "storage_only": True,
-        }
+        grids = {name: grid_of(request, count) for name, count in layers.items()}
+        exported = export_program(pack_layers(network, grids), task)
+        realised |= {"precision": stored_precision(request), "storage_only": True, "layers": bits}
     save_program(exported.program, folder / MODEL)
     options = {"batch": exported.fixed, "request": len(task.example[0]), "threads": task.threads}
     manifest = Manifest(
@@ -96,7 +111,7 @@ def write_program(
         inputs=exported.inputs,
         output=exported.output,
         options=options,
-        realised={**realised, "layers_quantized": layers},
+        realised={**realised, "layers_quantized": len(layers)},
     )
     return write_manifest(folder, manifest, [MODEL])
 
@@ -124,7 +139,8 @@ def read_program(
         If it is damaged or holds what could run code.
     """
     try:
-        return load_program(folder / manifest.model, trust_code=trust_code)
+        with model_file(folder, manifest) as model:
+            return load_program(model, trust_code=trust_code)
     except UntrustedProgramError as error:
         raise ArtifactError(str(error)) from error
 

@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from search_spaces.cores import usable_cores
+
 # How the kernel spells what decides which precision is fast.
 INSTRUCTION_SETS = {
     "avx2": "avx2",
@@ -47,7 +49,7 @@ class Cpu:
             "name": self.name,
             "processor": model,
             "architecture": platform.machine(),
-            "cores": _cores(),
+            "cores": usable_cores(),
             "memory_mb": _memory_mb(),
             "instruction_sets": [
                 INSTRUCTION_SETS[flag] for flag in INSTRUCTION_SETS if flag in flags
@@ -64,12 +66,6 @@ class Cpu:
             if colon:
                 fields.setdefault(key.strip(), value.strip())
         return fields
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_mb() -> int | None:

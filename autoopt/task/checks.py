@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from autoopt.errors import DataError, ModelError
+from autoopt.task.columns import Columns, OutputName, columns_of, floating_outputs
 from autoopt.task.foreign import shown_as
+from autoopt.task.language import next_token_shift
 from autoopt.task.layout import Inputs
 from autoopt.task.parts import Part
-from autoopt.task.task import run
+from autoopt.task.task import call, copies, run
 
 FIRST_SAMPLES = 16
 SAMPLES = 256
@@ -26,14 +28,26 @@ class Trial:
 
     Attributes
     ----------
-    outputs, targets
+    inputs, outputs, targets
         First axis samples.
+    noise, writes_inputs
+        As `Task` has them.
+    shift
+        How far targets must be moved to be the next tokens; None if the model is no causal
+        language model.
+    columns
+        Where each output stands, if several count; else None.
     notes
         What was found, in sentences.
     """
 
+    inputs: Inputs
     outputs: torch.Tensor
     targets: torch.Tensor
+    noise: float = 0.0
+    writes_inputs: bool = False
+    shift: int | None = None
+    columns: Columns | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -69,7 +83,12 @@ def check_values(part: Part, name: str, input_names: tuple[str, ...]) -> None:
             )
 
 
-def first_run(model: nn.Module, part: Part, keywords: tuple[str, ...] | None) -> Trial:
+def first_run(
+    model: nn.Module,
+    part: Part,
+    keywords: tuple[str, ...] | None,
+    names: tuple[OutputName, ...] = (),
+) -> Trial:
     """Run the model on a few samples of a part, twice, and once on more.
 
     Raises
@@ -87,22 +106,57 @@ def first_run(model: nn.Module, part: Part, keywords: tuple[str, ...] | None) ->
             )
         ),
     ):
-        first = run(model, inputs, keywords)
-        again = run(model, inputs, keywords)
+        # Copies: a model may write into what it is given.
+        used = copies(inputs)
+        first = run(model, used, keywords, names)
+        again = run(model, copies(inputs), keywords, names)
+        writes = not all(map(torch.equal, used, inputs))
         # More samples tell more about metric and loss; a slow model gets fewer.
         each = (time.monotonic() - start) / (2 * len(inputs[0]))
         count = min(SAMPLES, max(FIRST_SAMPLES, int(SECONDS / max(each, 1e-6))))
         inputs, targets = _sample(part, count)
-        outputs = run(model, inputs, keywords)
+        outputs = run(model, copies(inputs), keywords, names)
+        shift = next_token_shift(
+            inputs, targets, lambda batch: run(model, copies(batch), keywords, names)
+        )
+        output = call(model, copies(inputs), keywords)
     _check_outputs(outputs, len(targets), _shown(inputs, keywords))
+    columns = columns_of(output, names) if len(names) > 1 else None
+    noise, words = _noise(first, again)
+    notes = (*_several(output, names, columns), *words)
+    if writes:
+        notes += ("model: it changes its inputs in place, so it is given copies of them",)
+    return Trial(inputs, outputs, targets, noise, writes, shift, columns, notes)
+
+
+def _several(
+    output: object, names: tuple[OutputName, ...], columns: Columns | None
+) -> tuple[str, ...]:
+    """Say what becomes of several outputs."""
+    if columns is not None:
+        return (f"model: its outputs stand side by side in every artefact: {columns}",)
+    known = floating_outputs(output)
+    if len(known) < 2 or "logits" in known:
+        return ()
+    listed = ", ".join(map(repr, known))
+    which = repr(names[0]) if names else "the first"
+    note = (
+        f"model: of its outputs ({listed}) only {which} is judged, and only that reaches an "
+        "artefact; give output= to name others, or a list of them with a metric and loss"
+    )
+    return (note,)
+
+
+def _noise(first: torch.Tensor, again: torch.Tensor) -> tuple[float, tuple[str, ...]]:
+    """Return how far two answers to one batch are apart, and what there is to say of it."""
     if torch.allclose(first, again, rtol=1e-3, atol=1e-4):
-        return Trial(outputs, targets)
+        return 0.0, ()
     gap = float((first - again).abs().max())
     note = (
         "model: it answers the same batch differently each time in eval mode (by up to "
         f"{gap:.2g}); all comparisons carry that noise"
     )
-    return Trial(outputs, targets, (note,))
+    return float((first - again).norm()) / (float(first.norm()) or 1.0), (note,)
 
 
 def _check_outputs(outputs: torch.Tensor, count: int, batch: str) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 from autoopt.errors import DataError, MetricError
 from autoopt.task.checks import Trial
 from autoopt.task.foreign import shown_as
+from autoopt.task.form import Form, form_of
 from autoopt.task.guess import Guess, Kind
-from autoopt.task.loss import BinaryCrossEntropy, Loss, given_loss
+from autoopt.task.loss import IGNORED_CLASS, Loss, given_loss
 from autoopt.task.metric import Accuracy, Metric, Own, RSquared
 
 
@@ -26,6 +27,8 @@ class Judgement:
         Of the task.
     metric, loss
         Ready to use.
+    form
+        What the outputs say.
     notes
         What was guessed, in sentences.
     """
@@ -33,6 +36,7 @@ class Judgement:
     kind: Kind
     metric: Metric
     loss: Loss
+    form: Form
     notes: tuple[str, ...]
 
 
@@ -56,6 +60,7 @@ def choose(trial: Trial, guessed: Guess | None, metric: Any, loss: Any) -> Judge
             f"the {missing} cannot be guessed: the model's outputs have the shape "
             f"{tuple(trial.outputs.shape)} and the targets {tuple(trial.targets.shape)} "
             f"({trial.targets.dtype}). Give `metric=` and `loss=`, or targets that fit."
+            f"{_hint(trial)}"
         )
     kind: Kind = guessed.kind if guessed else "custom"
     chosen_metric = choose_metric(metric, guessed)
@@ -66,7 +71,9 @@ def choose(trial: Trial, guessed: Guess | None, metric: Any, loss: Any) -> Judge
         notes.append(f"metric: {chosen_metric.name}, guessed because {guessed.because}")
     if guessed and loss is None:
         notes.append(f"loss: {_words(chosen_loss)}, guessed because {guessed.because}")
-    return Judgement(kind, chosen_metric, chosen_loss, tuple(notes))
+    # A loss of the person's own says nothing about the outputs; what fits the targets does.
+    form = form_of(guessed.loss if guessed else chosen_loss)
+    return Judgement(kind, chosen_metric, chosen_loss, form, tuple(notes))
 
 
 def choose_metric(metric: Any, guessed: Guess | None) -> Metric:
@@ -80,7 +87,7 @@ def choose_metric(metric: Any, guessed: Guess | None) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if metric is None and guessed is not None:
-        return Metric(guessed.metric_name, score=guessed.score)
+        return Metric(guessed.metric_name, guessed.direction, score=guessed.score)
     if isinstance(metric, str):
         return _named(metric, guessed)
     if isinstance(metric, type) or not callable(metric):
@@ -94,7 +101,7 @@ def choose_metric(metric: Any, guessed: Guess | None) -> Metric:
 
 def _named(name: str, guessed: Guess | None) -> Metric:
     if guessed is not None and name == guessed.metric_name:
-        return Metric(name, score=guessed.score)
+        return Metric(name, guessed.direction, score=guessed.score)
     if name == "r2":
         return Metric(name, score=RSquared())
     if name == "accuracy" and guessed is None:
@@ -107,9 +114,8 @@ def _named(name: str, guessed: Guess | None) -> Metric:
             f"unknown metric {name!r}; known: {', '.join(known)}; or a function "
             "(outputs, targets) -> float, greater is better."
         )
-    classifier = guessed is not None and guessed.kind == "classification"
-    probabilities = guessed is not None and guessed.loss == BinaryCrossEntropy(True)
-    return Metric(name, score=Scorer(name, classifier, probabilities))
+    form = form_of(guessed.loss) if guessed is not None else Form()
+    return Metric(name, score=Scorer(name, form))
 
 
 def _words(loss: Loss) -> str:
@@ -121,7 +127,10 @@ def _try_metric(metric: Metric, trial: Trial, kind: Kind) -> tuple[str, ...]:
     """Compute the metric once; a sample that lacks a class is no proof against it."""
     targets, outputs = trial.targets.numpy(), trial.outputs.numpy()
     classes = outputs.shape[1] if outputs.ndim > 1 and outputs.shape[1] > 1 else 2
-    if kind == "classification" and len(np.unique(targets)) < classes:
+    # Of labels and one-hot rows, each column is a class, held if it is not the same throughout.
+    columns = targets.ndim == 2 and targets.shape == outputs.shape and targets.shape[1] > 1
+    held = int((np.ptp(targets, axis=0) > 0).sum()) if columns else len(np.unique(targets))
+    if kind == "classification" and held < classes:
         try:
             value = metric(targets, outputs)
         except MetricError:
@@ -143,6 +152,20 @@ def _try_metric(metric: Metric, trial: Trial, kind: Kind) -> tuple[str, ...]:
     return ()
 
 
+def _hint(trial: Trial) -> str:
+    """Return advice where class numbers seem to be stored as floats."""
+    targets, outputs = trial.targets, trial.outputs
+    one_each = targets[0].numel() == 1 and outputs[0].numel() > 1
+    if not targets.is_floating_point() or not (one_each or targets.ndim == outputs.ndim - 1):
+        return ""
+    whole = bool((targets == targets.round()).all()) and bool((targets >= IGNORED_CLASS).all())
+    return (
+        " The targets are whole numbers stored as floats: if they are classes, use y.astype(int)."
+        if whole
+        else ""
+    )
+
+
 def _try_loss(loss: Loss, trial: Trial) -> None:
     import torch
 
@@ -151,7 +174,7 @@ def _try_loss(loss: Loss, trial: Trial) -> None:
         f"outputs of shape {tuple(outputs.shape)} and targets of shape "
         f"{tuple(trial.targets.shape)} ({trial.targets.dtype})"
     )
-    with shown_as(lambda cause: DataError(f"the loss failed on {shapes}: {cause}")):
+    with shown_as(lambda cause: DataError(f"the loss failed on {shapes}: {cause}{_hint(trial)}")):
         value: Any = loss(outputs, trial.targets)
     if not isinstance(value, torch.Tensor) or value.ndim or not value.requires_grad:
         shown = (

@@ -106,9 +106,8 @@ def _code(value: Any, seen: set[int]) -> str:
         return _name(function)
     seen.add(id(function))
     if inspect.isclass(function):
-        return " ".join(
-            f"{name}={_member(member, seen)}" for name, member in sorted(vars(function).items())
-        )
+        bases = [_member(base, seen) for base in function.__bases__]
+        return " ".join([*bases, *(f"{n}={_member(m, seen)}" for n, m in _members(function))])
     if not inspect.isfunction(function):
         return _name(function)
     used = _used(function)
@@ -116,6 +115,18 @@ def _code(value: Any, seen: set[int]) -> str:
     texts = [_compiled(function.__code__)]
     texts += [f"{name}={_member(used[name], seen)}" for name in sorted(used)]
     return " ".join([*texts, *(repr(item) for item in defaults if _is_plain(item))])
+
+
+def _members(cls: type) -> list[tuple[str, Any]]:
+    """Return what a class defines: no data in dunder names, some of which Python adds when asked.
+
+    `__annotations__` appears in a class when it is first read, and others depend on the version.
+    """
+    return sorted(
+        (name, member)
+        for name, member in vars(cls).items()
+        if inspect.isroutine(member) or not (name.startswith("__") and name.endswith("__"))
+    )
 
 
 def _used(function: FunctionType) -> dict[str, Any]:

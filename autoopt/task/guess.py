@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from autoopt.errors import DataError
+from autoopt.task.language import NextTokenLoss, Perplexity
 from autoopt.task.loss import (
     IGNORED_CLASS,
     BinaryCrossEntropy,
@@ -42,10 +43,17 @@ class Guess:
     @property
     def metric_name(self) -> str:
         """Name of the usual metric."""
+        if isinstance(self.score, Perplexity):
+            return "perplexity"
         return "accuracy" if isinstance(self.score, Accuracy) else "r2"
 
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Whether greater or smaller values of the usual metric are better."""
+        return "minimize" if isinstance(self.score, Perplexity) else "maximize"
 
-def guess(outputs: torch.Tensor, targets: torch.Tensor) -> Guess | None:
+
+def guess(outputs: torch.Tensor, targets: torch.Tensor, shift: int | None = None) -> Guess | None:
     """Return what fits, or None if the shapes do not tell.
 
     Parameters
@@ -54,6 +62,8 @@ def guess(outputs: torch.Tensor, targets: torch.Tensor) -> Guess | None:
         The model's outputs for some samples.
     targets
         Targets of all samples (or of as many as were read).
+    shift
+        How far targets must be moved to be the next tokens, where the model foretells them.
 
     Raises
     ------
@@ -65,6 +75,8 @@ def guess(outputs: torch.Tensor, targets: torch.Tensor) -> Guess | None:
     two = bool(((targets == 0) | (targets == 1)).all())
     if single:
         return _binary(outputs, "0 or 1") if two else _regression(targets)
+    if shift is not None:
+        return _next_token(outputs.shape[2], targets, shift)
     if not targets.is_floating_point():
         axis = _class_axis(shape, wanted)
         if axis is not None:
@@ -72,7 +84,8 @@ def guess(outputs: torch.Tensor, targets: torch.Tensor) -> Guess | None:
     if shape != wanted:
         return None
     if len(shape) == 1 and two:
-        if targets.is_floating_point() and bool((targets.sum(dim=1) == 1).all()):
+        # Labels are hardly ever exactly one in every sample, so this is one-hot, whatever its type.
+        if bool((targets.sum(dim=1) == 1).all()):
             because = f"the targets are one-hot rows of {shape[0]} classes"
             return Guess("classification", CrossEntropy(1), Accuracy(1), because)
         return _binary(outputs, f"{shape[0]} labels of 0 or 1 a sample")
@@ -91,6 +104,23 @@ def _class_axis(shape: tuple[int, ...], wanted: tuple[int, ...]) -> int | None:
 
 
 def _classes(count: int, axis: int, targets: torch.Tensor) -> Guess:
+    _check_range(count, targets)
+    because = f"the targets are {count} integer classes"
+    return Guess("classification", CrossEntropy(axis), Accuracy(axis), because)
+
+
+def _next_token(count: int, targets: torch.Tensor, shift: int) -> Guess:
+    _check_range(count, targets)
+    moved = "the input's own tokens" if shift else "the input's tokens moved by one"
+    because = (
+        f"the model is causal and the targets are {moved}: every output is compared with the token "
+        "that follows"
+    )
+    return Guess("classification", NextTokenLoss(shift), Perplexity(shift), because)
+
+
+def _check_range(count: int, targets: torch.Tensor) -> None:
+    """Hold that integer targets are classes that the outputs have."""
     counted = targets[targets != IGNORED_CLASS]
     if not len(counted):
         raise DataError(f"all targets are {IGNORED_CLASS}, which means: not counted. Give labels.")
@@ -101,8 +131,6 @@ def _classes(count: int, axis: int, targets: torch.Tensor) -> Guess:
             f"outputs, but they go from {low} to {high}. Number the classes from 0 in the order of "
             "the outputs."
         )
-    because = f"the targets are {count} integer classes"
-    return Guess("classification", CrossEntropy(axis), Accuracy(axis), because)
 
 
 def _binary(outputs: torch.Tensor, what: str) -> Guess:

@@ -29,7 +29,8 @@ class CrossEntropy:
 
     Notes
     -----
-    Targets are class numbers (-100: not counted), or one probability a class.
+    Targets are class numbers (-100: not counted), or one probability a class (one-hot rows of any
+    type), then of the shape of the outputs.
     """
 
     axis: int = 1
@@ -37,8 +38,8 @@ class CrossEntropy:
     def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean loss, a scalar."""
         logits = outputs.movedim(self.axis, 1)
-        if targets.is_floating_point():
-            return F.cross_entropy(logits, targets.movedim(self.axis, 1))
+        if targets.shape == outputs.shape:
+            return F.cross_entropy(logits, targets.to(logits.dtype).movedim(self.axis, 1))
         shape = (logits.shape[0], *logits.shape[2:])
         return F.cross_entropy(logits, targets.reshape(shape), ignore_index=IGNORED_CLASS)
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from torch import nn
 
 from autoopt.errors import DataError
 from autoopt.task.checks import Trial, check_values, first_run, spread
 from autoopt.task.choose import Judgement, choose
+from autoopt.task.columns import OutputName, PerOutput, output_names
 from autoopt.task.division import Division, divide
 from autoopt.task.fingerprint import fingerprint, model_digest, part_digest, source_of
-from autoopt.task.guess import guess
+from autoopt.task.guess import Guess, guess
+from autoopt.task.loaders import Source
 from autoopt.task.loss import Loss
 from autoopt.task.metric import Metric, Own
 from autoopt.task.model import PrivateModel, private_copy
 from autoopt.task.parts import DatasetPart, Part, TensorPart
 from autoopt.task.randomness import seeded
 from autoopt.task.sources import Sources, open_data
-from autoopt.task.task import Task, positional_names
+from autoopt.task.task import Task, positional_names, run
+from autoopt.task.teaching import checked_teachers, taught_by
+from autoopt.task.travel import check_travels
+from search_spaces.cores import usable_cores
 
 REQUEST_SIZE = 16
 BATCH_SIZE = 64
@@ -37,6 +44,8 @@ def make_task(
     threads: int | None = None,
     seed: int = 0,
     data_id: str | None = None,
+    output: str | int | Sequence[str | int] | None = None,
+    teachers: Sequence[nn.Module] = (),
 ) -> Task:
     """Build a task; neither model nor data is changed.
 
@@ -61,6 +70,12 @@ def make_task(
     data_id
         Names data that differ from reading to reading or are very large; whoever gives it
         vouches that one name always means the same data.
+    output
+        Which of several outputs counts, by key or place; of a list of them all count and reach
+        the artefact, and metric and loss get ``{name: outputs}``.
+    teachers
+        Trained networks that take and give what the model does; students learn from the mean of
+        their outputs and the model's.
 
     Raises
     ------
@@ -69,19 +84,24 @@ def make_task(
     """
     _check_count("request_size", request_size)
     _check_count("threads", threads)
-    private = private_copy(model)
+    private, wanted = private_copy(model), output_names(output)
     with seeded(seed):
         sources = open_data(data, private.signature)
         names, keywords = _input_names(private, sources)
         _check_all(sources, names)
-        trial = first_run(private.module, sources.train.part, names if keywords else None)
-        guessed = guess(trial.outputs, _known_targets(sources.train.part, trial))
-        judgement = choose(trial, guessed, metric, loss)
+        asked = names if keywords else None
+        trial = first_run(private.module, sources.train.part, asked, wanted)
+        metric, loss = _per_output(trial, metric), _per_output(trial, loss)
+        judgement = choose(trial, _guessed(trial, sources.train.part), metric, loss)
         division = divide(sources, judgement.kind, seed)
         made = _Made(private, sources, trial, judgement, division)
-        identity = _identity(made, seed, data_id)
-    options = _Options(names, keywords, request_size, threads or _usable_threads(), seed)
-    return _assembled(made, identity, options)
+        identity = _identity(made, (seed, wanted), data_id)
+        taught = checked_teachers(teachers, trial, partial(run, keywords=asked, outputs=wanted))
+    threads = threads or usable_cores()
+    options = _Options(names, keywords, request_size, threads, seed, wanted)
+    task = taught_by(_assembled(made, identity, options), taught)
+    check_travels(task)
+    return task
 
 
 @dataclass(frozen=True)
@@ -107,6 +127,7 @@ class _Options:
     request_size: int | None
     threads: int
     seed: int
+    outputs: tuple[OutputName, ...]
 
 
 def _assembled(made: _Made, identity: _Identity, options: _Options) -> Task:
@@ -131,13 +152,24 @@ def _assembled(made: _Made, identity: _Identity, options: _Options) -> Task:
         fingerprint=identity.name,
         stable=identity.stable,
         notes=_notes(made, identity, request, options.request_size),
+        form=made.judgement.form,
+        noise=made.trial.noise,
+        writes_inputs=made.trial.writes_inputs,
+        redraws=_redraws(made.sources.train, identity),
+        outputs=options.outputs,
     )
 
 
-def _usable_threads() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _redraws(train: Source, identity: _Identity) -> bool:
+    """Say whether the train part is read when asked for and may read differently each time."""
+    return isinstance(train.part, DatasetPart) and not (train.stable and identity.stable)
+
+
+def _per_output(trial: Trial, judge: Any) -> Any:
+    """Return a person's loss or metric as a function of columns, where several outputs count."""
+    if trial.columns is None or not callable(judge) or isinstance(judge, Metric):
+        return judge
+    return PerOutput(judge, trial.columns)
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -165,11 +197,19 @@ def _check_all(sources: Sources, names: tuple[str, ...]) -> None:
         check_values(part, "data" if alone else label, names)
 
 
+def _guessed(trial: Trial, part: Part) -> Guess | None:
+    if trial.columns is not None:
+        return None
+    return guess(trial.outputs, _known_targets(part, trial), trial.shift)
+
+
 def _known_targets(part: Part, trial: Trial) -> Any:
     return part.targets() if isinstance(part, TensorPart) else trial.targets
 
 
-def _identity(made: _Made, seed: int, data_id: str | None) -> _Identity:
+def _identity(
+    made: _Made, choices: tuple[int, tuple[OutputName, ...]], data_id: str | None
+) -> _Identity:
     division, judgement = made.division, made.judgement
     parts = (division.train, division.validation, division.test)
     stable, data = True, (data_id or "").encode()
@@ -193,7 +233,7 @@ def _identity(made: _Made, seed: int, data_id: str | None) -> _Identity:
         data,
         f"{judgement.metric.name} {source_of(own)}".encode(),
         source_of(judgement.loss).encode(),
-        f"{judgement.kind} {seed} {[len(part) for part in parts]}".encode(),
+        f"{judgement.kind} {choices} {[len(part) for part in parts]}".encode(),
     ]
     note = (
         "data: it has no identity that lasts (iterable, or random at every reading), so nothing "

@@ -53,7 +53,8 @@ class Accuracy:
             found = outputs > self.threshold
             return found == wanted, np.ones(found.shape, dtype=bool)
         classes = outputs.argmax(axis=self.axis)
-        if targets.dtype.kind == "f":
+        if targets.shape == outputs.shape:
+            # One-hot rows, or one probability a class.
             wanted = targets.argmax(axis=self.axis)
         else:
             wanted = targets.reshape(classes.shape)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.nn.utils import parametrize
 
 from autoopt.errors import ModelError
 from autoopt.task.foreign import shown_as
@@ -57,7 +58,8 @@ def private_copy(model: Any) -> PrivateModel:
     with shown_as(
         lambda cause: ModelError(
             f"the model cannot be copied (copy.deepcopy): {cause}. Tensors kept as attributes must "
-            "be detached or registered as buffers."
+            "be detached or registered as buffers; for torch.nn.utils.weight_norm call "
+            "remove_weight_norm first."
         )
     ):
         own = copy.deepcopy(network)
@@ -70,6 +72,7 @@ def private_copy(model: Any) -> PrivateModel:
         )
     ):
         own = own.cpu().float().eval()
+        _without_parametrizations(own, notes)
     for parameter in own.parameters():
         parameter.grad = None
         if parameter.is_floating_point():
@@ -116,6 +119,20 @@ def _check(model: nn.Module) -> None:
             raise ModelError(
                 f"the model must hold its weights, but {name!r} is on the meta device. Load the "
                 "weights first."
+            )
+
+
+def _without_parametrizations(model: nn.Module, notes: list[str]) -> None:
+    """Put plain weights in the place of computed ones, which no other process could be sent."""
+    for path, module in list(model.named_modules()):
+        if not parametrize.is_parametrized(module):
+            continue
+        for name in list(module.parametrizations):
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+            full = f"{path}.{name}" if path else name
+            notes.append(
+                f"model: {full} was computed from other weights (a parametrization, such as weight "
+                "norm); in the copy it is a weight of its own, with the value it had"
             )
 
 

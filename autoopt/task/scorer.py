@@ -12,6 +12,8 @@ from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from autoopt.task.form import Form
+
 Array = npt.NDArray[Any]
 
 
@@ -55,6 +57,28 @@ class _Classifier(ClassifierMixin, _Replay):  # type: ignore[misc]  # as above
         return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
 
+class _Labels(ClassifierMixin, _Replay):  # type: ignore[misc]  # as above
+    """One logit (or probability) for each of several yes or no."""
+
+    def __init__(self, labels: int, probabilities: bool) -> None:
+        self.labels = labels
+        self.probabilities = probabilities
+        # As scikit-learn's forests have it, by which its scorers know several labels.
+        self.classes_ = [np.arange(2)] * labels
+
+    def predict_proba(self, outputs: Array) -> Array:
+        scores = outputs.astype(np.float64)
+        found: Array = scores if self.probabilities else expit(scores)
+        return found
+
+    def predict(self, outputs: Array) -> Array:
+        found: Array = (self.predict_proba(outputs) > 0.5).astype(np.int64)
+        return found
+
+    def decision_function(self, outputs: Array) -> Array:
+        return outputs
+
+
 def scorer_names() -> tuple[str, ...]:
     """Return all names that scikit-learn knows."""
     return tuple(get_scorer_names())
@@ -69,27 +93,27 @@ class Scorer:
     ----------
     name
         Such as ``"f1_macro"``, ``"roc_auc_ovr"`` or ``"neg_mean_absolute_error"``.
-    classifier
-        The outputs are scores of classes; otherwise they are values.
-    probabilities
-        A single score is a probability already.
+    form
+        What the outputs say.
     """
 
     name: str
-    classifier: bool
-    probabilities: bool = False
+    form: Form
 
     def __call__(self, targets: Array, outputs: Array) -> float:
         """Return the score."""
-        wanted = targets
-        if wanted.ndim == 2 and (wanted.shape[1] == 1 or self.classifier):
-            wanted = wanted[:, 0] if wanted.shape[1] == 1 else wanted.argmax(axis=1)
-        if self.classifier:
-            single = outputs.ndim == 1 or outputs.shape[1] == 1
-            estimator: Any = _Classifier(2 if single else outputs.shape[1], self.probabilities)
-            wanted = wanted.astype(np.int64)
-        else:
+        wanted = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
+        single = outputs.ndim == 1 or outputs.shape[1] == 1
+        estimator: Any
+        if self.form.name not in ("classes", "labels"):
             estimator = _Regressor()
+        elif single or self.form.name == "classes":
+            estimator = _Classifier(2 if single else outputs.shape[1], self.form.probabilities)
+            one_hot = not single and wanted.shape == outputs.shape
+            wanted = (wanted.argmax(axis=1) if one_hot else wanted).astype(np.int64)
+        else:
+            estimator = _Labels(outputs.shape[1], self.form.probabilities)
+            wanted = wanted.astype(np.int64)
         with warnings.catch_warnings():
             # Where a score is not defined it is NaN or 0, and that is looked at by the caller.
             warnings.simplefilter("ignore")

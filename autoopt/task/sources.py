@@ -24,7 +24,7 @@ from torch.utils import data as torch_data
 from autoopt.errors import DataError
 from autoopt.task.layout import Signature
 from autoopt.task.loaders import Source, open_arrays, open_dataset, open_loader
-from autoopt.task.tables import check_lengths, is_array, is_arrays, plain
+from autoopt.task.tables import check_lengths, is_array, is_arrays, labels_rule, plain
 
 FORMS = (
     "Give (X, y) arrays, one DataLoader or Dataset, (train, valid) or (train, valid, test) of "
@@ -83,6 +83,9 @@ def _parts(data: Any) -> tuple[Any, ...] | None:
     if data[-1] is None:
         raise DataError(f"data must have labels, but its last value is None. {FORMS}")
     arrays = is_array(data[-1])
+    if len(data) == 2 and is_array(data[0]) and not arrays:
+        # One array alone is no training data, so this is meant as (X, y).
+        raise DataError(labels_rule(data[1]))
     if arrays and len(data) == 3:
         raise DataError(
             "three values must be (train, valid, test), but the last is an array. For several "

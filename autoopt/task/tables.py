@@ -65,6 +65,18 @@ def plain(value: Any, name: str) -> Any:
     return value.to_numpy(dtype="float64", na_value=np.nan) if missing else value.to_numpy()
 
 
+def labels_rule(y: Any) -> str:
+    """Say what is wrong with labels that are no array."""
+    got, advice = f"a {type(y).__name__}", "Use np.asarray(y)."
+    if isinstance(y, (list, tuple, set)) and any(isinstance(item, str) for item in y):
+        got += " of text"
+        advice = "Number the classes from 0 in the order of the model's outputs."
+    return (
+        f"y must be an array of numbers (NumPy, torch, pandas or a flat list), but is {got}. "
+        f"{advice}"
+    )
+
+
 def check_lengths(batch: Any) -> None:
     """Hold that X and y have as many rows.
 
@@ -74,6 +86,12 @@ def check_lengths(batch: Any) -> None:
         If they differ; the message names both lengths.
     """
     x, y = batch
+    by_rows = isinstance(x, tuple) and np.ndim(y) > 0 and len(x) == len(y)
+    if by_rows and not all(is_array(item) and np.shape(item)[:1] == (len(y),) for item in x):
+        raise DataError(
+            "X must be an array, or a tuple of arrays if the model has several inputs, but it has "
+            f"one item for each of the {len(y)} rows of y. Use np.asarray(X)."
+        )
     items = list(x.values()) if isinstance(x, Mapping) else x
     for item in items if isinstance(items, (tuple, list)) else [items]:
         if np.ndim(item) == 0 or np.ndim(y) == 0 or len(item) != len(y):

@@ -10,12 +10,15 @@ from typing import Any, final
 import torch
 from torch import nn
 
+from autoopt.task.columns import OutputName, joined
+from autoopt.task.form import Form
 from autoopt.task.guess import Kind
 from autoopt.task.layout import Inputs
 from autoopt.task.loss import Loss
 from autoopt.task.metric import Metric
 from autoopt.task.output import output_tensor
 from autoopt.task.parts import Part
+from autoopt.task.teaching import outputs_on
 
 
 @final
@@ -55,6 +58,20 @@ class Task:
         False: the data has no stable identity, so nothing is reused by another search.
     notes
         What was guessed or changed, in sentences for the person.
+    form
+        What the outputs say: scores of classes, of labels, or values.
+    noise
+        How far two answers of the model to one batch are apart (norm of the difference over norm
+        of the answer); 0 for a model that always answers the same.
+    writes_inputs
+        The model changes its inputs in place, so it is given copies.
+    redraws
+        The train part is random and drawn anew at every reading.
+    outputs
+        Names (or places in a tuple) of the outputs that count, side by side as columns; empty for
+        the one that `autoopt.task.output` picks.
+    teachers
+        Networks of the person's own that teach beside the original.
     """
 
     model: nn.Module
@@ -75,6 +92,12 @@ class Task:
     fingerprint: str
     stable: bool
     notes: tuple[str, ...] = field(default=())
+    form: Form = field(default=Form())
+    noise: float = 0.0
+    writes_inputs: bool = False
+    redraws: bool = False
+    outputs: tuple[OutputName, ...] = ()
+    teachers: tuple[nn.Module, ...] = ()
 
     def forward(self, model: nn.Module, inputs: Inputs) -> torch.Tensor:
         """Run any network of this task on inputs and return its output tensor.
@@ -84,32 +107,62 @@ class Task:
         ModelError
             If the network returns nothing that can be read as one tensor.
         """
-        return run(model, inputs, self.input_names if self.keyword_inputs else None)
+        inputs = copies(inputs) if self.writes_inputs else inputs
+        keywords = self.input_names if self.keyword_inputs else None
+        return run(model, inputs, keywords, self.outputs)
 
     def wrapped(self, network: nn.Module) -> nn.Module:
         """Return a module of positional tensors to one tensor around `network`, for exporters."""
-        return Wrapped(network, self.input_names, keywords=self.keyword_inputs)
+        wrapped = Wrapped(
+            network, self.input_names, keywords=self.keyword_inputs, outputs=self.outputs
+        )
+        wrapped.writes_inputs = self.writes_inputs
+        return wrapped
 
     def teacher_outputs(self) -> torch.Tensor:
-        """Return the original's outputs on the train part, in order; computed once a process."""
+        """Return the teachers' outputs on the train part, in order; computed once a process.
+
+        They are the original's, or the mean of its own and those of `teachers`.
+        """
         return self._teacher_outputs
+
+    @torch.no_grad()
+    def taught(self, inputs: Inputs) -> torch.Tensor:
+        """Return the teachers' outputs for one batch, as `teacher_outputs` has them."""
+        every = [self.forward(teacher, inputs) for teacher in (self.model, *self.teachers)]
+        return every[0] if len(every) == 1 else torch.stack(every).mean(dim=0)
 
     @cached_property
     def _teacher_outputs(self) -> torch.Tensor:
-        with torch.no_grad():
-            batches = self.train.batches(max(self.batch_size, 64))
-            return torch.cat([self.forward(self.model, inputs) for inputs, _ in batches])
+        every = [outputs_on(self, teacher) for teacher in (self.model, *self.teachers)]
+        return every[0] if len(every) == 1 else torch.stack(every).mean(dim=0)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process can compute for itself."""
         return {key: value for key, value in vars(self).items() if key != "_teacher_outputs"}
 
 
-def run(model: nn.Module, inputs: Inputs, keywords: tuple[str, ...] | None) -> torch.Tensor:
-    """Call a model by keywords, or by position if there are none, and return its tensor."""
+def run(
+    model: nn.Module,
+    inputs: Inputs,
+    keywords: tuple[str, ...] | None,
+    outputs: tuple[OutputName, ...] = (),
+) -> torch.Tensor:
+    """Return a model's tensor, or the named outputs of it as columns."""
+    output = call(model, inputs, keywords)
+    return joined(output, outputs) if outputs else output_tensor(output)
+
+
+def call(model: nn.Module, inputs: Inputs, keywords: tuple[str, ...] | None) -> Any:
+    """Call a model by keywords, or by position if there are none."""
     if keywords is None:
-        return output_tensor(model(*inputs))
-    return output_tensor(model(**dict(zip(keywords, inputs, strict=True))))
+        return model(*inputs)
+    return model(**dict(zip(keywords, inputs, strict=True)))
+
+
+def copies(inputs: Inputs) -> Inputs:
+    """Return inputs that a model may write into."""
+    return tuple(value.clone() for value in inputs)
 
 
 @final
@@ -124,18 +177,37 @@ class Wrapped(nn.Module):
         Names of the inputs, in order.
     keywords
         Hand the inputs on by keyword.
+    outputs
+        As `Task.outputs`.
+
+    Attributes
+    ----------
+    writes_inputs
+        The network changes its inputs in place, so it is given copies.
     """
 
-    def __init__(self, network: nn.Module, names: tuple[str, ...], *, keywords: bool) -> None:
+    writes_inputs = False
+
+    def __init__(
+        self,
+        network: nn.Module,
+        names: tuple[str, ...],
+        *,
+        keywords: bool,
+        outputs: tuple[OutputName, ...] = (),
+    ) -> None:
         super().__init__()
         self.network = network
         self.names = names
         self.keywords = keywords
+        self.outputs = outputs
         self.training = network.training
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the network's output tensor."""
-        return run(self.network, inputs, self.names if self.keywords else None)
+        inputs = copies(inputs) if self.writes_inputs else inputs
+        keywords = self.names if self.keywords else None
+        return run(self.network, inputs, keywords, self.outputs)
 
 
 def positional_names(model: nn.Module, count: int) -> tuple[str, ...]:

@@ -19,29 +19,64 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "none": "unchanged:Unchanged",
                 "width": "students:WidthStudent",
                 "depth": "students:DepthStudent",
+                "width_depth": "students:WidthDepthStudent",
+                "fresh": "students:FreshStudent",
             }
         ),
         "pruning": MappingProxyType(
             {
                 "none": "unchanged:Unchanged",
                 "magnitude": "channel_pruning:MagnitudePruning",
+                "channels": "structured:ChannelPruning",
+                "stages": "stages:StagePruning",
+                "heads": "structured:HeadPruning",
+                "feed_forward": "structured:FeedForwardPruning",
+                "recurrent": "structured:RecurrentPruning",
+                "blocks": "block_pruning:BlockPruning",
+                "regrow": "regrow:Regrow",
+                "sparse": "sparse:SparsePruning",
+                "pattern": "sparse:PatternPruning",
+                "soft_threshold": "soft_threshold:SoftThreshold",
+                "rounded": "rounded:RoundedWeights",
             }
         ),
-        "factorization": MappingProxyType({"none": "unchanged:Unchanged"}),
+        "factorization": MappingProxyType(
+            {
+                "none": "unchanged:Unchanged",
+                "svd": "low_rank:Svd",
+                "svd_energy": "low_rank:SvdEnergy",
+                "activation_svd": "low_rank:ActivationSvd",
+                "tied": "tied:TiedLayers",
+            }
+        ),
         "recovery": MappingProxyType(
             {
                 "none": "unchanged:Unchanged",
                 "recalibrate": "recalibrate:Recalibrate",
                 "finetune": "finetune:FineTune",
                 "distill": "distill:Distill",
+                "qat": "qat:QuantizationAwareTraining",
+                "distill_logits": "distill_logits:DistillLogits",
+                "distill_features": "distill_inside:DistillFeatures",
+                "distill_attention": "distill_inside:DistillAttention",
+                "distill_ensemble": "distill_ensemble:DistillEnsemble",
+                "distill_reversed": "distill_reversed:DistillReversed",
             }
         ),
         "quantization": MappingProxyType(
             {
                 "float32": "quantization:Float32",
                 "bfloat16": "quantization:BFloat16",
+                "float16": "quantization:Float16",
                 "static_int8": "quantization:StaticInt8",
-                "weight_only": "quantization:WeightOnly",
+                "calibrated_int8": "quantization:StaticInt8",
+                "dynamic_int8": "quantization:DynamicInt8",
+                "weight_only": "quantization_stored:WeightOnly",
+                "packed": "quantization_stored:WeightOnly",
+                "codebook": "quantization_stored:Codebook",
+                "binary": "quantization_stored:Binary",
+                "mixed": "quantization_stored:MixedPrecision",
+                "per_layer": "quantization_stored:PerLayer",
             }
         ),
         "parallel": MappingProxyType(

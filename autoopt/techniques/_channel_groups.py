@@ -20,7 +20,7 @@ from torch.nn.utils import parametrize
 
 from autoopt.errors import RefusedError
 from autoopt.plan import Keep
-from autoopt.replay import replay
+from autoopt.techniques._trial import BROKEN, failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 ALIGNMENT = 8
+# Steps in which Torch-Pruning may follow the channels of a network. A ResNet-50 takes 400; where
+# rotary embeddings cut and join heads, it would go on for ever.
+MOST_STEPS = 10_000
 _ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
 _CUTTABLE = (
     *_ROOTS,
@@ -131,11 +134,12 @@ class ChannelGraph:
             parameter.requires_grad_(parameter.is_floating_point())
         self._names = {module: name for name, module in traced.named_modules()}
         self._shared = _shared_parameters(traced)
-        self._expected = _shape(traced, task)
+        self._members: dict[str, list[tuple[str, Axis, list[tuple[int, int]]]]] = {}
         try:
             self._graph = _trace(traced, task)
+            self._limit = _StepLimit(self._graph)
             self.groups = tuple(self._find_groups())
-        except _BROKEN as error:
+        except BROKEN as error:
             raise RefusedError(
                 f"the channels cannot be traced: {type(error).__name__}: {error}"
             ) from error
@@ -163,8 +167,13 @@ class ChannelGraph:
             raise RefusedError(f"the network does not run after the cut: {reason}")
         return self._keeps(kept)
 
+    def members(self, root: str) -> list[tuple[str, Axis, list[tuple[int, int]]]]:
+        """Return module, axis and (channel, index on that axis) pairs of all that a group cuts."""
+        return self._members[root]
+
     def removed(self, root: str, channels: Sequence[int]) -> Any:
         """Return Torch-Pruning's group of the channels that are not among `channels`."""
+        self._limit.renew()
         module = self._traced.get_submodule(root)
         size = self._graph.get_out_channels(module)
         pruner = self._graph.get_pruner_of_module(module)
@@ -191,13 +200,7 @@ class ChannelGraph:
 
     def _failure(self, kept: Mapping[str, Sequence[int]]) -> str | None:
         """Say what is wrong with the network after these cuts, or None."""
-        try:
-            shape = _shape(replay(self._model, self._keeps(kept)).eval(), self._task)
-        except _BROKEN as error:
-            return f"{type(error).__name__}: {error}"
-        if shape != self._expected:
-            return f"its output has the shape {shape}, where the original gives {self._expected}"
-        return None
+        return failure(self._model, self._task, self._keeps(kept))
 
     def _find_groups(self) -> Iterable[ChannelGroup]:
         from torch_pruning.pruner.importance import GroupMagnitudeImportance
@@ -209,7 +212,13 @@ class ChannelGraph:
             if importance is None or not torch.isfinite(importance).all():
                 continue
             importance = importance.detach().reshape(sets, -1).mean(dim=0).repeat(sets)
-            yield ChannelGroup(self._names[group[0].dep.target.module], importance, sets)
+            root = self._names[group[0].dep.target.module]
+            self._members[root] = [
+                (self._names[dep.target.module], self._axis(dep), list(zip(*pairs, strict=True)))
+                for dep, *pairs in ((item.dep, item.root_idxs, item.idxs) for item in group)
+                if self._is_cut(dep.target.module)
+            ]
+            yield ChannelGroup(root, importance, sets)
 
     def _sets(self, group: Any) -> int:
         """Return the number of parts the group's channels stand in, 0 if it must stay whole."""
@@ -257,17 +266,6 @@ class ChannelGraph:
         )
 
 
-_BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
 def _trace(model: nn.Module, task: Task) -> Any:
     import torch_pruning
 
@@ -277,9 +275,34 @@ def _trace(model: nn.Module, task: Task) -> Any:
         )
 
 
-def _shape(model: nn.Module, task: Task) -> tuple[int, ...]:
-    with torch.no_grad():
-        return tuple(task.forward(model, task.example).shape)
+class _StepLimit:
+    """Counts the steps in which a dependency graph is followed, and refuses where there is no end.
+
+    Parameters
+    ----------
+    graph
+        Torch-Pruning's; its dependencies are made to count.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self._left = MOST_STEPS
+        for node in graph.module2node.values():
+            for dependency in node.dependencies:
+                # Every mapping of a dependency is called whenever it is followed.
+                dependency.index_mapping = [*dependency.index_mapping, self._step]
+
+    def renew(self) -> None:
+        """Start to count anew."""
+        self._left = MOST_STEPS
+
+    def _step(self, indices: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise RefusedError(
+                f"following the channels takes more than {MOST_STEPS:,} steps, as with rotary "
+                "embeddings; heads and feed-forward channels can be cut one by one"
+            )
+        return indices
 
 
 def _width(module: nn.Module, axis: Axis) -> int:

@@ -2,14 +2,16 @@
 
 AdamW with warm-up and cosine decay, clipped gradients, batch statistics recalibrated first. The
 epoch of the lowest validation loss is kept, and training ends early when the validation metric
-has reached the original's twice in a row: training time is the scarce good of a search.
+has reached the original's twice in a row: training time is the scarce good of a search. Weights
+that are exactly zero, which pruning left, stay so.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +21,14 @@ from torch import Tensor, nn
 from autoopt.errors import DivergedError
 from autoopt.task.randomness import seeded
 from autoopt.techniques._batches import shuffled, steps_in_epoch
+from autoopt.techniques._zeros import HeldZeros
 from autoopt.techniques.recalibrate import recalibrate
 
 if TYPE_CHECKING:
     from autoopt.task import Inputs, Task
+    from autoopt.techniques._guide import Guide
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor, "Inputs"], Tensor]
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 5.0
@@ -42,7 +46,13 @@ def check_course(epochs: int, learning_rate: float) -> None:
 
 
 def train(
-    model: nn.Module, task: Task, loss: Loss, *, epochs: int, learning_rate: float
+    model: nn.Module,
+    task: Task,
+    loss: Loss,
+    *,
+    epochs: int,
+    learning_rate: float,
+    guide: Guide | None = None,
 ) -> nn.Module:
     """Return a trained copy of `model`, in eval mode; the same for the same seed.
 
@@ -53,11 +63,15 @@ def train(
     task
         Gives the data, the judgement and the seed.
     loss
-        ``loss(outputs, targets, rows)`` with the rows of the train part that the batch holds.
+        ``loss(outputs, targets, rows, inputs)`` with the rows of the train part that the batch
+        holds, and what they read as this time.
     epochs
         Passes over the train part at most.
     learning_rate
         The highest one of the schedule.
+    guide
+        Watches the network meanwhile, for a loss that looks inside; what it projects with is
+        trained along.
 
     Raises
     ------
@@ -65,12 +79,13 @@ def train(
         If the loss or a weight is no longer finite.
     """
     network = copy.deepcopy(model)
-    with seeded(task.seed):
+    with seeded(task.seed), guide.attached(network) if guide else nullcontext(()) as along:
         recalibrate(network, task)
         fast = _is_fast_in_layout(network, task.example)
         if fast:
             _lay_out(network, torch.channels_last)
-        course = _Course(network, task, loss, epochs * steps_in_epoch(task), learning_rate, fast)
+        steps = epochs * steps_in_epoch(task)
+        course = _Course(network, task, loss, steps, learning_rate, fast, along=along)
         _keep_best(course, epochs)
     _lay_out(network, torch.contiguous_format)
     return network.eval()
@@ -86,18 +101,22 @@ class _Course:
     steps: int
     learning_rate: float
     fast: bool
+    along: Sequence[nn.Parameter] = ()
     step: int = 0
     optimizer: torch.optim.Optimizer = field(init=False)
+    zeros: HeldZeros = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimizer = _optimizer(self.network, self.learning_rate)
+        trained = [*self.network.parameters(), *self.along]
+        self.optimizer = _optimizer(trained, self.learning_rate)
+        self.zeros = HeldZeros(self.network)
 
     def epoch(self, number: int) -> None:
         """Go once through the train part."""
         self.network.train()
         for inputs, targets, rows in shuffled(self.task, self.task.seed + 1 + number):
             self._set_rate()
-            loss = self.loss(self._outputs(inputs), targets, rows)
+            loss = self.loss(self._outputs(inputs), targets, rows, inputs)
             if not math.isfinite(loss.item()):
                 raise DivergedError(
                     f"The loss is {loss.item()} in epoch {number + 1}, step {self.step + 1} of "
@@ -107,6 +126,7 @@ class _Course:
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
             self.optimizer.step()
+            self.zeros.hold()
             self.step += 1
 
     def _outputs(self, inputs: Inputs) -> Tensor:
@@ -151,22 +171,29 @@ def _keep_best(course: _Course, epochs: int) -> None:
             )
 
 
+def judged_loss(network: nn.Module, task: Task) -> float:
+    """Return the task's loss of a network on the validation part."""
+    return _judge(copy.deepcopy(network), task)[0]
+
+
 @torch.no_grad()
 def _judge(network: nn.Module, task: Task) -> tuple[float, float]:
     """Return loss and metric on the validation part."""
     network.eval()
-    batches = list(task.validation.batches(VALIDATION_BATCH))
-    outputs = torch.cat([task.forward(network, inputs) for inputs, _ in batches])
-    targets = torch.cat([targets for _, targets in batches])
+    answers, wanted = [], []
+    for inputs, labels in task.validation.batches(VALIDATION_BATCH):
+        answers.append(task.forward(network, inputs))
+        wanted.append(labels)
+    outputs, targets = torch.cat(answers), torch.cat(wanted)
     if not bool(outputs.isfinite().all()):
         raise DivergedError("The outputs on the validation part are not finite.")
     loss = float(task.loss(outputs, targets))
     return loss, task.metric(targets.numpy(), outputs.numpy())
 
 
-def _optimizer(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+def _optimizer(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Return AdamW that decays matrices and kernels, not biases and norms."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,14 +10,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
-from autoopt.techniques._training import check_course, train
+from autoopt.task.loss import BinaryCrossEntropy
+from autoopt.techniques._training import Loss, check_course, train
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from autoopt.interfaces import Target
-    from autoopt.task import Task
+    from autoopt.task import Inputs, Task
+
+
+RANDOM_DATA = (
+    "the data are drawn anew at every reading, so what other teachers than the original say of "
+    "them cannot be kept; use distill"
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class Distill:
 
     The loss is ``alpha`` · T² · KL(teacher / T ‖ student / T) + (1 − ``alpha``) · the task's loss;
     for values instead of classes, the mean squared difference to the original's outputs takes
-    the place of the divergence. The original runs once over the train part.
+    the place of the divergence. The original runs once over the train part, or on each batch if
+    the data is random and drawn anew at every reading.
 
     Attributes
     ----------
@@ -47,10 +55,8 @@ class Distill:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
-        if not self.temperature > 0:
-            raise ValueError(f"`temperature` must be above 0, but got {self.temperature}.")
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"`alpha` must be within 0 and 1, but got {self.alpha}.")
+        check_temperature(self.temperature)
+        check_share("alpha", self.alpha)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Refuse nothing: the original can always be asked."""
@@ -64,26 +70,60 @@ class Distill:
         DivergedError
             If the loss or a weight is no longer finite.
         """
-        teacher = task.teacher_outputs()
-        soft = _soft_loss(task, teacher, self.temperature)
-
-        def loss(outputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
-            imitation = soft(outputs, teacher[rows])
-            return self.alpha * imitation + (1 - self.alpha) * task.loss(outputs, targets)
-
+        loss = soft_targets(task, task.teacher_outputs(), self.temperature, self.alpha)
         return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
 
 
-def _soft_loss(
-    task: Task, teacher: Tensor, temperature: float
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a student's outputs against the teacher's."""
-    if isinstance(task.loss, BinaryCrossEntropy):
-        return _BinaryImitation(1.0 if task.loss.probabilities else temperature, task.loss)
-    if isinstance(task.loss, CrossEntropy):
-        return _Divergence(temperature, task.loss.axis)
-    if task.kind == "classification" and teacher.ndim > 1 and teacher.shape[1] > 1:
-        return _Divergence(temperature, 1)
+def check_share(name: str, value: float) -> None:
+    """Hold that a weight of one loss against another lies within 0 and 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be within 0 and 1, but got {value}.")
+
+
+def check_temperature(temperature: float) -> None:
+    """Hold that outputs can be divided by it."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"`temperature` must be above 0, but got {temperature}.")
+
+
+def blended(
+    task: Task, teacher: Tensor, imitation: Callable[[Tensor, Tensor], Tensor], alpha: float
+) -> Loss:
+    """Return ``alpha`` · imitation of the teacher + (1 − ``alpha``) · the task's loss.
+
+    Parameters
+    ----------
+    task
+        Gives the loss on targets.
+    teacher
+        Outputs on the train part, in order.
+    imitation
+        ``imitation(outputs, teacher's outputs)``.
+    alpha
+        Weight of the imitation.
+    """
+
+    def loss(outputs: Tensor, targets: Tensor, rows: Tensor, inputs: Inputs) -> Tensor:
+        # Of data that is drawn anew at every reading, what was learnt of a row is of another draw.
+        taught = task.taught(inputs) if task.redraws else teacher[rows]
+        soft = imitation(outputs, taught)
+        return alpha * soft + (1 - alpha) * task.loss(outputs, targets)
+
+    return loss
+
+
+def soft_targets(task: Task, teacher: Tensor, temperature: float, alpha: float) -> Loss:
+    """Return the loss of `Distill` against any teacher's outputs on the train part."""
+    return blended(task, teacher, _soft_loss(task, temperature), alpha)
+
+
+def _soft_loss(task: Task, temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of a student's outputs against the teacher's: by what they say."""
+    if task.form.name == "labels":
+        loss = BinaryCrossEntropy(task.form.probabilities)
+        return _BinaryImitation(1.0 if loss.probabilities else temperature, loss)
+    if task.form.axis is not None:
+        return _Divergence(temperature, task.form.axis)
     return F.mse_loss
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from autoopt.interfaces import Target
-    from autoopt.task import Task
+    from autoopt.task import Inputs, Task
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FineTune:
             If the loss or a weight is no longer finite.
         """
 
-        def loss(outputs: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+        def loss(outputs: Tensor, targets: Tensor, rows: Tensor, inputs: Inputs) -> Tensor:
             return task.loss(outputs, targets)
 
         return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)

@@ -7,6 +7,9 @@ from typing import Literal
 
 from autoopt.interfaces import Quantization
 
+Calibration = Literal["minmax", "percentile", "mse", "entropy"]
+Keep = Literal["none", "first_last", "first_last_int8"]
+
 
 @dataclass(frozen=True)
 class Float32:
@@ -27,6 +30,15 @@ class BFloat16:
 
 
 @dataclass(frozen=True)
+class Float16:
+    """Weights in float16; what computes in it is the runtime's affair, and is written down."""
+
+    def request(self) -> Quantization:
+        """Return the request."""
+        return Quantization(name="float16", bits=16)
+
+
+@dataclass(frozen=True)
 class StaticInt8:
     """Weights and activations in 8 bits, ranges calibrated on data.
 
@@ -36,42 +48,76 @@ class StaticInt8:
         One scale a weight tensor, or one an output channel.
     keep
         Layers that stay in float: none, or the first and the last.
+    calibration
+        How ranges are found: least and largest value, a percentile, least squared error, or
+        least divergence.
+    percentile
+        Percent of the values that a percentile's range holds, above 50.
+    activations
+        Activations from the least to the largest value, or evenly about zero.
+    sensitive
+        Share of the layers, the most sensitive ones, that stay in float; from 0 to below 1.
     """
 
     granularity: Literal["per_tensor", "per_channel"] = "per_channel"
     keep: Literal["none", "first_last"] = "none"
+    calibration: Calibration = "minmax"
+    percentile: float = 99.99
+    activations: Literal["affine", "symmetric"] = "affine"
+    sensitive: float = 0.0
 
     def __post_init__(self) -> None:
         """Hold the choices."""
         _check("granularity", self.granularity, ("per_tensor", "per_channel"))
         _check("keep", self.keep, ("none", "first_last"))
+        _check("calibration", self.calibration, ("minmax", "percentile", "mse", "entropy"))
+        _check("activations", self.activations, ("affine", "symmetric"))
+        _check_share("sensitive", self.sensitive)
+        if not 50 < self.percentile <= 100:
+            raise ValueError(
+                f"`percentile` must be above 50 and at most 100, but got {self.percentile}."
+            )
 
     def request(self) -> Quantization:
         """Return the request."""
-        return Quantization("static", 8, self.granularity, self.keep)
+        return Quantization(
+            "static",
+            8,
+            self.granularity,
+            self.keep,
+            calibration=self.calibration,
+            percentile=self.percentile,
+            activations=self.activations,
+            share=self.sensitive,
+        )
 
 
 @dataclass(frozen=True)
-class WeightOnly:
-    """Weights stored in few bits; computation stays in float.
+class DynamicInt8:
+    """Weights in 8 bits, and activations too, in ranges found anew for every request.
 
     Attributes
     ----------
-    bits
-        Bits a weight takes: 8 or 4.
+    granularity
+        One scale a weight tensor, or one an output channel.
     """
 
-    bits: Literal[8, 4] = 8
+    granularity: Literal["per_tensor", "per_channel"] = "per_channel"
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("bits", self.bits, (8, 4))
+        _check("granularity", self.granularity, ("per_tensor", "per_channel"))
 
     def request(self) -> Quantization:
         """Return the request."""
-        return Quantization("weight_only", self.bits)
+        return Quantization("dynamic", 8, self.granularity)
 
 
 def _check(name: str, value: object, known: tuple[object, ...]) -> None:
     if value not in known:
         raise ValueError(f"`{name}` must be one of {known}, but got {value!r}.")
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be at least 0 and below 1, but got {value}.")

@@ -1,4 +1,4 @@
-"""Smaller networks of the same kind that inherit the original's weights: fewer channels or blocks.
+"""Smaller networks of the same kind: fewer channels, fewer blocks, with inherited or fresh weights.
 
 They are students in the sense of distillation: a `recovery` is expected to teach them.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from autoopt.errors import RefusedError
 from autoopt.plan import Drop
+from autoopt.replay import replay
 from autoopt.techniques._blocks import changes, droppable
 from autoopt.techniques._channel_groups import ChannelGraph, aligned, refusal
+from autoopt.techniques._fresh import with_fresh_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -108,9 +110,61 @@ class DepthStudent:
         )
 
 
+@dataclass(frozen=True)
+class WidthDepthStudent:
+    """Leave out repeated blocks, then scale the widths of what is left.
+
+    Attributes
+    ----------
+    width
+        Share of each layer's channels that stays, 0 < width ≤ 1.
+    depth
+        Share of the repeated blocks that stays, 0 < depth ≤ 1.
+    """
+
+    width: float = 0.5
+    depth: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        _check_fraction(self.width, "width")
+        _check_fraction(self.depth, "depth")
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say that there is no such block or that channels cannot be traced, or None."""
+        deep = DepthStudent().refuse(task, target) if self.depth < 1 else None
+        return deep or (WidthStudent().refuse(task, target) if self.width < 1 else None)
+
+    def edits(self, model: nn.Module, task: Task) -> tuple[Drop | Keep, ...]:
+        """Return the blocks to leave out, then what each module keeps.
+
+        Raises
+        ------
+        RefusedError
+            If there is no such block, no channel can be cut, or the network does not run.
+        """
+        dropped = DepthStudent(self.depth).edits(model, task) if self.depth < 1 else ()
+        return (*dropped, *WidthStudent(self.width).edits(replay(model, dropped), task))
+
+
+@dataclass(frozen=True)
+class FreshStudent(WidthDepthStudent):
+    """The same smaller network with new random weights: nothing is inherited but the shape.
+
+    It knows nothing until a recovery has trained it.
+    """
+
+    needs_training: ClassVar[bool] = True
+    depth: float = 1.0
+
+    def restart(self, network: nn.Module, task: Task) -> nn.Module:
+        """Return a copy with new weights, the same for the same seed."""
+        return with_fresh_weights(network, task.seed)
+
+
 _NO_BLOCK = "the network has no repeated blocks that give the shape they take"
 
 
-def _check_fraction(fraction: float) -> None:
+def _check_fraction(fraction: float, name: str = "fraction") -> None:
     if not 0 < fraction <= 1:
-        raise ValueError(f"`fraction` must be above 0 and at most 1, but got {fraction}.")
+        raise ValueError(f"`{name}` must be above 0 and at most 1, but got {fraction}.")

@@ -40,22 +40,27 @@ def main(
     if rest and not inspect.signature(benchmark).parameters:
         console.print(f"benchmark {options.name!r} takes no options, but got {' '.join(rest)}")
         return 2
-    figures = registry.measure(options.name, partial(benchmark, rest) if rest else benchmark)
+    report = registry.measure(options.name, partial(benchmark, rest) if rest else benchmark)
     where = environment.describe()
-    console.print(_table(options.name, figures))
+    console.print(_table(options.name, report.figures))
     console.print(_table("environment", where))
     if options.json is not None:
-        write_report(options.json, name=options.name, figures=figures, where=where)
+        write_report(options.json, name=options.name, report=report, where=where)
     return 0
 
 
 def write_report(
-    path: Path, *, name: str, figures: Mapping[str, float], where: Mapping[str, object]
+    path: Path, *, name: str, report: registry.Report, where: Mapping[str, object]
 ) -> None:
-    """Write name, figures and environment to `path` as JSON, making its folder."""
-    report = {"name": name, "figures": dict(figures), "environment": dict(where)}
+    """Write name, figures, lists and environment to `path` as JSON, making its folder."""
+    content = {
+        "name": name,
+        "figures": dict(report.figures),
+        **report.lists,
+        "environment": dict(where),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _parser(benchmarks: Mapping[str, str]) -> argparse.ArgumentParser:

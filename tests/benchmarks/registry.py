@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-Benchmark = Callable[..., Mapping[str, float]]
+
+@dataclass(frozen=True)
+class Report:
+    """What a benchmark gives that has more to say than figures.
+
+    Attributes
+    ----------
+    figures
+        Name to finite number.
+    lists
+        Name to rows of plain values; they stand in the JSON beside the figures.
+    """
+
+    figures: Mapping[str, float]
+    lists: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
+
+
+Benchmark = Callable[..., "Mapping[str, float] | Report"]
 """Returns its figures; one that has options of its own takes them as a list of words."""
 
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
+        "matrix": "tests.benchmarks.matrix:run",
+        "matrix-quick": "tests.benchmarks.matrix:run_quick",
         "overhead": "tests.benchmarks.overhead:run",
+        "panel": "tests.benchmarks.panel:run",
+        "precision": "tests.benchmarks.precision:run",
         "search": "tests.benchmarks.search:run",
+        "techniques": "tests.benchmarks.techniques:run",
     }
 )
 
@@ -34,7 +57,7 @@ def resolve(name: str, *, table: Mapping[str, str] = BENCHMARKS) -> Benchmark:
     return benchmark
 
 
-def measure(name: str, benchmark: Benchmark) -> dict[str, float]:
+def measure(name: str, benchmark: Benchmark) -> Report:
     """Run `benchmark` and check that what it returns are figures.
 
     Raises
@@ -42,7 +65,9 @@ def measure(name: str, benchmark: Benchmark) -> dict[str, float]:
     ValueError
         If it returns no figure, or one that is not a finite number.
     """
-    figures = dict(benchmark())
+    found = benchmark()
+    report = found if isinstance(found, Report) else Report(found)
+    figures = dict(report.figures)
     if not figures:
         raise ValueError(f"benchmark {name!r} must return at least one figure, but returned none")
     for figure, value in figures.items():
@@ -50,7 +75,7 @@ def measure(name: str, benchmark: Benchmark) -> dict[str, float]:
             raise ValueError(
                 f"a figure must be a finite number, but {name!r} returned {figure}={value!r}"
             )
-    return figures
+    return Report(figures, report.lists)
 
 
 def _is_figure(value: object) -> bool:

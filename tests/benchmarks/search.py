@@ -17,8 +17,8 @@ from statistics import median
 
 import numpy as np
 
+from search_spaces.cores import usable_cores
 from tests.benchmarks import search_figures as figures
-from tests.benchmarks.environment import usable_cores
 from tests.benchmarks.search_methods import ABLATIONS, METHODS
 from tests.benchmarks.search_problem import Problem, read_problem
 from tests.benchmarks.search_run import Run, hypervolume, search

@@ -128,9 +128,14 @@ class LabNotebook:
         """Give the output area of a cell."""
         return self.cell(index).locator(".jp-OutputArea")
 
-    def _kernel_is_idle(self) -> bool:
+    def kernel(self) -> dict[str, Any]:
+        """Give what the server knows of this notebook's kernel; empty before there is one."""
         kernels = [s["kernel"] for s in self.lab.request("api/sessions") if s["path"] == self.name]
-        return any(k["execution_state"] == "idle" and k["connections"] > 0 for k in kernels)
+        return kernels[0] if kernels else {}
+
+    def _kernel_is_idle(self) -> bool:
+        kernel = self.kernel()
+        return kernel.get("execution_state") == "idle" and kernel["connections"] > 0
 
 
 def watch(notebook: LabNotebook) -> None:

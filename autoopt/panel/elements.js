@@ -11,9 +11,11 @@ const SHAPES = {
     "M0-9L2.23-3.07L8.56-2.78L3.61 1.17L5.29 7.28L0 3.8L-5.29 7.28L-3.61 1.17L-8.56-2.78" +
     "L-2.23-3.07z",
 };
+SHAPES.knee = SHAPES.recommended;
 
 const KINDS = [
   ["recommended", "recommended"],
+  ["knee", "knee"],
   ["original", "original"],
   ["search", "search"],
   ["uniform", "one technique"],
@@ -40,18 +42,41 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function kindOf(row) {
-  if (row.role === "original") return "original";
-  if (row.recommended) return "recommended";
-  return SHAPES[row.role] ? row.role : "search";
+function button(className, text, onClick, attributes = {}) {
+  const node = html("button", className, text, { type: "button", ...attributes });
+  node.addEventListener("click", onClick);
+  return node;
 }
 
-function kindWords(row) {
-  return KINDS.find(([kind]) => kind === kindOf(row))[1];
-}
-
-function shapeIcon(kind, className) {
+function shapeIcon(kind, className = "") {
   const icon = svg("svg", `ao-icon ${className}`, { viewBox: "-10 -10 20 20", "aria-hidden": "true" });
   icon.append(svg("path", `ao-shape ao-${kind}`, { d: SHAPES[kind] }));
   return icon;
+}
+
+// A field with a list to choose from; the list is rebuilt only when it differs.
+function chooser(label, onChange) {
+  const field = html("label", "ao-field", `${label} `);
+  const select = html("select", "ao-select");
+  field.append(select);
+  select.addEventListener("change", () => onChange(select.value));
+  let listed = "";
+  return {
+    node: field,
+    draw(options, value) {
+      const words = JSON.stringify(options);
+      if (words !== listed) {
+        listed = words;
+        select.replaceChildren(...options.map(([name, text]) => html("option", "", text, { value: name })));
+      }
+      if (select.value !== value) select.value = value;
+    },
+  };
+}
+
+// A section that is folded away until somebody wants it, as <details>, with a heading.
+function heading(text, ...beside) {
+  const line = html("div", "ao-heading");
+  line.append(html("h3", "", text), ...beside);
+  return line;
 }

@@ -1,0 +1,159 @@
+// Parallel coordinates: one line a trial over choices and objectives; brushing sets the filter.
+
+const LINES = { top: 30, bottom: 16, least: 92 };
+const MOST_LINES = 400; // behind the front; more cannot be told apart
+
+// Choices with more than one level, then the objectives.
+function coordinateAxes(store) {
+  const { trials } = store;
+  const axes = [];
+  for (const name of orderedChoices(trials)) {
+    const column = trials.choices[name];
+    if (column.levels.length > 1) axes.push(levelAxis(name, column, column.codes.includes(-1)));
+  }
+  for (const objective of store.objectives()) axes.push(numberAxis(trials, objective));
+  return axes;
+}
+
+function levelAxis(name, column, mayBeAbsent) {
+  const levels = orderedLevels(column);
+  if (mayBeAbsent) levels.unshift(null);
+  const share = new Map(levels.map((level, rank) => [
+    level === null ? -1 : column.known.get(level), (rank + 0.5) / levels.length,
+  ]));
+  return {
+    name, title: choiceWords(name), levels,
+    at: (place) => share.get(column.codes[place]),
+    absent: (place) => column.codes[place] < 0,
+    shareOf: (level) => share.get(level === null ? -1 : column.known.get(level)),
+  };
+}
+
+function numberAxis(trials, objective) {
+  const values = trials.values[objective.name]?.[0] ?? [];
+  const axis = fitAxis(values.filter(Number.isFinite), [], { mayBeLog: objective.unit !== "" });
+  return {
+    name: objective.name, title: objective.unit ? `${objective.label}, ${objective.unit}` : objective.label,
+    objective, axis,
+    at: (place) => axis.position(values[place]),
+    absent: (place) => !Number.isFinite(values[place]),
+  };
+}
+
+function createCoordinates(store, reader) {
+  const root = html("div", "ao-coordinates", null, { role: "group", "aria-label": "Parallel coordinates" });
+  const note = html("span", "ao-aside");
+  const scroll = html("div", "ao-lines-scroll");
+  const box = html("div", "ao-lines");
+  const canvas = html("canvas", "", null, { "aria-hidden": "true" });
+  const picture = svg("svg", "", { role: "group", "aria-label": "Axes. On an axis of names, Space keeps or drops one; on an axis of numbers, arrow keys move the ends." });
+  const layers = ["marks", "axes"].map((name) => svg("g", `ao-lines-${name}`));
+  layers[0].setAttribute("aria-hidden", "true");
+  picture.append(...layers);
+  box.append(canvas, picture);
+  scroll.append(box);
+  root.append(heading("Choices and objectives", html("span", "ao-aside", "drag along an axis to filter, click it to let go"), note), scroll);
+  const brush = createBrush(store);
+  let size = { width: 0, height: 0 };
+  let axes = [];
+  let built = "";
+
+  const toX = (index) => 46 + (index * (size.width - 92)) / Math.max(axes.length - 1, 1);
+  const toY = (share) => size.height - LINES.bottom - share * (size.height - LINES.top - LINES.bottom);
+  const fromY = (py) => (size.height - LINES.bottom - py) / (size.height - LINES.top - LINES.bottom);
+
+  function draw() {
+    axes = coordinateAxes(store);
+    box.style.minWidth = `${axes.length * LINES.least}px`;
+    if (!size.width || !axes.length) return;
+    const words = JSON.stringify([axes.map(({ name, levels, axis }) => [name, levels, axis?.low, axis?.high]), size, store.filter().bounds, store.filter().choices]);
+    if (words !== built) {
+      built = words;
+      const focused = layers[1].contains(document.activeElement) ? document.activeElement.dataset.key : null;
+      layers[1].replaceChildren(...axes.map((axis, index) => brush.axisNode(axis, toX(index), { toY, fromY })));
+      if (focused) layers[1].querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    }
+    paint();
+    mark();
+  }
+
+  // A run of points between two absences; a line over an absent setting would say something wrong.
+  function runs(place) {
+    const found = [];
+    let run = [];
+    axes.forEach((axis, index) => {
+      if (axis.absent(place)) {
+        if (run.length) found.push(run);
+        run = [];
+      } else {
+        run.push([toX(index), toY(axis.at(place))]);
+      }
+    });
+    if (run.length) found.push(run);
+    return found;
+  }
+
+  function trace(path, place) {
+    for (const run of runs(place)) {
+      if (run.length === 1) {
+        // A value between two absences: a short dash shows it.
+        path.moveTo(run[0][0] - 5, run[0][1]);
+        path.lineTo(run[0][0] + 5, run[0][1]);
+      }
+      run.forEach(([x, y], index) => (index ? path.lineTo(x, y) : path.moveTo(x, y)));
+    }
+  }
+
+  function paint() {
+    const ratio = window.devicePixelRatio || 1;
+    const context = fitCanvas(canvas, size.width, size.height, ratio);
+    const { trials, found } = store;
+    const colours = colouring(store);
+    const measured = [];
+    for (let place = 0; place < trials.size; place += 1) {
+      if (!trials.failed(place)) measured.push(place);
+    }
+    const behind = measured.filter((place) => found.visible[place] && !found.onFront[place]);
+    const outside = measured.filter((place) => !found.visible[place]);
+    const every = Math.max(1, Math.ceil((behind.length + outside.length) / MOST_LINES));
+    const thinned = (places) => places.filter((_, index) => index % every === 0);
+    setText(note, every > 1 ? `one line in ${every} is drawn, and all of the front` : "");
+    stroke(context, thinned(outside), () => "ao-plain", { alpha: 0.06, width: 1 });
+    stroke(context, thinned(behind), colours.classOf, { alpha: 0.28, width: 1 });
+    stroke(context, found.members, colours.classOf, { alpha: 0.9, width: 1.6 });
+  }
+
+  function stroke(context, places, classOf, { alpha, width }) {
+    const paths = new Map();
+    for (const place of places) {
+      const name = classOf(place);
+      if (!paths.has(name)) paths.set(name, new Path2D());
+      trace(paths.get(name), place);
+    }
+    context.globalAlpha = alpha;
+    context.lineWidth = width;
+    for (const [name, path] of paths) {
+      context.strokeStyle = reader.read(name);
+      context.stroke(path);
+    }
+  }
+
+  // Hover and selection, above the lines: nothing else is drawn again for them.
+  function mark() {
+    if (!size.width || !axes.length) return;
+    const lines = [["ao-line-selected", store.selected()], ["ao-line-hover", store.hover]].filter(([, place]) => place >= 0);
+    layers[0].replaceChildren(...lines.flatMap(([name, place]) => {
+      const path = runs(place).map((run) => (run.length === 1
+        ? `M${run[0][0] - 5} ${run[0][1]}h10` : `M${run.map((point) => point.join(" ")).join("L")}`)).join("");
+      return [svg("path", name, { d: path })];
+    }));
+  }
+
+  const observer = new ResizeObserver(([entry]) => {
+    size = { width: entry.contentRect.width, height: entry.contentRect.height };
+    picture.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
+    draw();
+  });
+  observer.observe(box);
+  return { node: root, draw, mark, destroy: () => observer.disconnect() };
+}

@@ -1,0 +1,109 @@
+// The two axes of the chart: which objectives, which scale, from where to where.
+
+const MARGIN = { left: 60, right: 22, top: 26, bottom: 46 };
+const BY_TRIAL = { name: " trial", label: "trial", unit: "", direction: null };
+const SCALES = [["auto", "auto"], ["linear", "linear"], ["log", "log"]];
+
+function statAt(trials, objective, place) {
+  if (objective === BY_TRIAL) return [trials.number[place], trials.number[place], trials.number[place]];
+  return trials.stat(objective.name, place);
+}
+
+function valueAt(trials, objective, place) {
+  return objective === BY_TRIAL ? trials.number[place] : trials.value(objective.name, place);
+}
+
+// The first cost across, the first gain up, unless something else was chosen.
+function planeObjectives(store) {
+  const objectives = store.objectives();
+  const looks = store.looks();
+  const named = (name) => (name === BY_TRIAL.name ? BY_TRIAL : store.objective(name));
+  let [x, y] = [BY_TRIAL, objectives[0] ?? BY_TRIAL];
+  if (objectives.length > 1) {
+    x = objectives.find((o) => o.direction === "minimize") ?? objectives[0];
+    const others = objectives.filter((o) => o !== x);
+    y = others.find((o) => o.direction === "maximize") ?? others[0];
+  }
+  return [named(looks.x) ?? x, named(looks.y) ?? y];
+}
+
+function measuredPlaces(store, [x, y]) {
+  const { trials } = store;
+  const places = [];
+  for (let place = 0; place < trials.size; place += 1) {
+    if (trials.failed(place)) continue;
+    if (Number.isFinite(valueAt(trials, x, place)) && Number.isFinite(valueAt(trials, y, place))) places.push(place);
+  }
+  return places;
+}
+
+// The front, the original and the pick decide what is seen; a zoom decides before them.
+function fitPlane(store, objectives, places) {
+  const { trials, found } = store;
+  const isCore = (place) => found.onFront[place] || place === found.original || place === found.recommended;
+  const core = places.filter(isCore);
+  const rest = places.filter((place) => !isCore(place));
+  return objectives.map((objective, index) => {
+    const mode = store.looks()[index ? "scaleY" : "scaleX"] ?? "auto";
+    // A score without a unit, such as an accuracy, is compared by differences, not by factors.
+    const axis = fitAxis(core.map((place) => valueAt(trials, objective, place)),
+      rest.map((place) => valueAt(trials, objective, place)), { mayBeLog: objective.unit !== "", mode });
+    const zoom = store.looks().zoom;
+    const fits = zoom && zoom.x === objectives[0].name && zoom.y === objectives[1].name;
+    if (!fits) return axis;
+    const [low, high] = zoom.ends[index];
+    return high > low && (!axis.log || low > 0) ? axisBetween(low, high, axis.log) : axis;
+  });
+}
+
+// Where values lie in a picture of this size.
+function placeAxes([across, up], { width, height }) {
+  const right = width - MARGIN.right;
+  const bottom = height - MARGIN.bottom;
+  return {
+    across, up, right, bottom, width, height,
+    toX: (value) => MARGIN.left + across.position(value) * (right - MARGIN.left),
+    toY: (value) => bottom - up.position(value) * (bottom - MARGIN.top),
+    fromX: (px) => across.value((px - MARGIN.left) / (right - MARGIN.left)),
+    fromY: (py) => up.value((bottom - py) / (bottom - MARGIN.top)),
+  };
+}
+
+function drawGrid(plane, [x, y], { empty, named }) {
+  const lines = [];
+  const texts = [];
+  // Ticks of an axis that nothing stands on yet would be invented.
+  (empty ? [] : plane.across.ticks).forEach((tick, index) => {
+    lines.push(`M${plane.toX(tick)} ${MARGIN.top}V${plane.bottom}`);
+    texts.push(svg("text", "ao-tick", { x: plane.toX(tick), y: plane.bottom + 18, "text-anchor": "middle" },
+      plane.across.labels[index]));
+  });
+  (empty ? [] : plane.up.ticks).forEach((tick, index) => {
+    lines.push(`M${MARGIN.left} ${plane.toY(tick)}H${plane.right}`);
+    texts.push(svg("text", "ao-tick", { x: MARGIN.left - 8, y: plane.toY(tick) + 4, "text-anchor": "end" },
+      plane.up.labels[index]));
+  });
+  return [
+    svg("path", "ao-grid", { d: lines.join("") }),
+    svg("path", "ao-floor", { d: `M${MARGIN.left} ${plane.bottom}H${plane.right}` }),
+    ...texts,
+    ...(named ? titles(plane, [x, y]) : []),
+  ];
+}
+
+function titles(plane, [x, y]) {
+  return [
+    axisTitle(x, plane.across, { x: plane.right, y: plane.height - 8, "text-anchor": "end" }, ["← better", "better →"]),
+    axisTitle(y, plane.up, { x: 12, y: 13 }, ["↓ better", "↑ better"]),
+  ];
+}
+
+function axisTitle(objective, axis, place, [lower, higher]) {
+  const title = svg("text", "ao-title", place);
+  const unit = objective.unit ? `, ${objective.unit}` : "";
+  title.append(svg("tspan", "ao-name", {}, objective.label + unit));
+  const hints = objective.direction ? [objective.direction === "minimize" ? lower : higher] : [];
+  if (axis.log) hints.push("log scale");
+  if (hints.length) title.append(svg("tspan", "ao-hint", { dx: 8 }, hints.join(" · ")));
+  return title;
+}

@@ -1,0 +1,155 @@
+"""Quantization-aware training: the network learns with its weights rounded as they will be."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from autoopt.precision import Grid, Stored, as_rows, on_range, quantizable, store
+from autoopt.precision.grids import nearest
+from autoopt.techniques._training import check_course, train
+
+if TYPE_CHECKING:
+    from autoopt.interfaces import Target
+    from autoopt.task import Inputs, Task
+
+# Steps between two searches for the best scale; weights move little in so few.
+REFRESH = 16
+
+
+@dataclass(frozen=True)
+class QuantizationAwareTraining:
+    """Train on with rounded weights (Jacob et al., arXiv 1712.05877).
+
+    Gradients pass the rounding as if it were not there (the straight-through estimator, Bengio et
+    al., arXiv 1308.3432). With 8 bits what comes into each layer is rounded too, because such a
+    network will compute in integers. What comes back is a plain network in float32 whose weights
+    lie on the grid; its recipe's quantization is the one it was trained for.
+
+    Attributes
+    ----------
+    bits
+        Bits a weight takes: 8, 4 or 2.
+    scheme
+        With 8 bits of the activations, otherwise of the weights: evenly about zero, or from the
+        least to the largest value.
+    epochs
+        Passes over the train part at most; fewer when the original's quality is reached.
+    learning_rate
+        The highest one of the schedule.
+    """
+
+    bits: Literal[8, 4, 2] = 8
+    scheme: Literal["symmetric", "affine"] = "symmetric"
+    epochs: int = 4
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        check_course(self.epochs, self.learning_rate)
+        if self.bits not in (8, 4, 2):
+            raise ValueError(f"`bits` must be one of (8, 4, 2), but got {self.bits!r}.")
+        if self.scheme not in ("symmetric", "affine"):
+            raise ValueError(
+                f"`scheme` must be one of ('symmetric', 'affine'), but got {self.scheme!r}."
+            )
+
+    def refuse(self, task: Task, target: Target) -> str | None:
+        """Say that there is no layer to train rounded, or None."""
+        if quantizable(task.model):
+            return None
+        return "the model has no linear layer and no convolution whose weights could be rounded"
+
+    def apply(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return a trained copy in eval mode, its weights on the grid.
+
+        Raises
+        ------
+        DivergedError
+            If the loss or a weight is no longer finite.
+        """
+
+        def loss(outputs: Tensor, targets: Tensor, rows: Tensor, inputs: Inputs) -> Tensor:
+            return task.loss(outputs, targets)
+
+        rounded = self._rounded(copy.deepcopy(model))
+        network = train(rounded, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
+        return _plain(network)
+
+    def _rounded(self, network: nn.Module) -> nn.Module:
+        """Make layers round their weights, and with 8 bits their inputs, in place."""
+        # Integers are multiplied with weights that lie evenly about zero, in every runtime.
+        grid = Grid(self.bits, "symmetric" if self.bits == 8 else self.scheme)
+        done: set[int] = set()
+        for layer in quantizable(network).values():
+            if id(layer) in done:
+                continue
+            done.add(id(layer))
+            parametrize.register_parametrization(layer, "weight", _RoundedWeight(grid))
+            if self.bits == 8:
+                layer.register_forward_pre_hook(_RoundedInput(self.scheme == "symmetric"))
+        return network
+
+
+class _RoundedWeight(nn.Module):
+    """Gives the nearest weights on a grid, with the gradient of the identity.
+
+    Parameters
+    ----------
+    grid
+        Where weights lie.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+        self._stored: Stored | None = None
+        self._steps = 0
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Round; what is judged or kept is rounded with the best scale, not with a recent one."""
+        if not self.training or self._stored is None or self._steps % REFRESH == 0:
+            self._stored = store(as_rows(weight), self.grid)
+            found = self._stored
+        else:
+            found = _again(weight, self._stored)
+        self._steps += self.training
+        rounded = torch.from_numpy(found.restored().copy()).reshape(weight.shape)
+        return weight + (rounded - weight).detach()
+
+
+def _again(weight: Tensor, before: Stored) -> Stored:
+    """Return weights on the grid that was found for them a few steps before."""
+    codes = nearest(as_rows(weight), before.scales, before.zeros, before.grid)
+    return Stored(before.grid, before.bits, codes, before.scales, before.zeros, before.codebook)
+
+
+@dataclass(frozen=True)
+class _RoundedInput:
+    """A hook that rounds what comes into a layer to 8 bits over the range of the batch."""
+
+    symmetric: bool
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Round the first input, with the gradient of the identity."""
+        first, *others = inputs
+        if not first.is_floating_point():
+            return inputs
+        rounded = on_range(first.detach().float(), symmetric=self.symmetric)
+        return (first + (rounded.to(first.dtype) - first).detach(), *others)
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """Make the rounded weights plain ones, in place."""
+    for layer in network.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+            hooks = layer._forward_pre_hooks
+            for key in [key for key, hook in hooks.items() if isinstance(hook, _RoundedInput)]:
+                del hooks[key]
+    return network.eval()

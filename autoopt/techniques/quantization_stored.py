@@ -1,0 +1,202 @@
+"""Requests for weights stored in few bits; computation stays in float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from autoopt.interfaces import Quantization
+from autoopt.techniques.quantization import Keep, _check, _check_share
+
+KEEPS = ("none", "first_last", "first_last_int8")
+FLOAT = 32
+
+
+@dataclass(frozen=True)
+class WeightOnly:
+    """Weights on an even grid of few bits.
+
+    Attributes
+    ----------
+    bits
+        Bits a weight takes: 8, 4 or 2.
+    scheme
+        A grid evenly about zero, or one from the least to the largest weight.
+    group
+        Weights of an output channel that share a scale; 0: all of them.
+    keep
+        What becomes of the first and the last layer: nothing special, float, or 8 bits.
+    """
+
+    bits: Literal[8, 4, 2] = 8
+    scheme: Literal["symmetric", "affine"] = "symmetric"
+    group: int = 0
+    keep: Keep = "none"
+
+    def __post_init__(self) -> None:
+        """Hold the choices."""
+        _check("bits", self.bits, (8, 4, 2))
+        _check("scheme", self.scheme, ("symmetric", "affine"))
+        _check("keep", self.keep, KEEPS)
+        _check_group(self.group)
+
+    def request(self) -> Quantization:
+        """Return the request."""
+        granularity = "per_group" if self.group else "per_channel"
+        return Quantization(
+            "weight_only",
+            self.bits,
+            granularity,
+            self.keep,
+            scheme=self.scheme,
+            group=self.group,
+        )
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Weights of a layer share a few numbers found by k-means (Han et al., arXiv 1510.00149).
+
+    Attributes
+    ----------
+    clusters
+        Numbers a layer, from 4 to 256; a weight takes log2 of it in bits, rounded up.
+    keep
+        What becomes of the first and the last layer: nothing special, float, or 8 bits.
+    """
+
+    clusters: int = 16
+    keep: Keep = "none"
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        if not 4 <= self.clusters <= 256:
+            raise ValueError(f"`clusters` must be from 4 to 256, but got {self.clusters}.")
+        _check("keep", self.keep, KEEPS)
+
+    def request(self) -> Quantization:
+        """Return the request."""
+        bits = (self.clusters - 1).bit_length()
+        return Quantization("codebook", bits, "per_tensor", self.keep, clusters=self.clusters)
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Weights are a scale times their sign (XNOR-Net, arXiv 1603.05279).
+
+    Attributes
+    ----------
+    group
+        Weights of an output channel that share a scale; 0: all of them.
+    keep
+        What becomes of the first and the last layer: nothing special, float, or 8 bits.
+    """
+
+    group: int = 0
+    keep: Keep = "first_last_int8"
+
+    def __post_init__(self) -> None:
+        """Hold the choices."""
+        _check_group(self.group)
+        _check("keep", self.keep, KEEPS)
+
+    def request(self) -> Quantization:
+        """Return the request."""
+        granularity = "per_group" if self.group else "per_channel"
+        return Quantization("binary", 1, granularity, self.keep, group=self.group)
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """Weights in few bits, but in more where it matters.
+
+    Attributes
+    ----------
+    bits
+        Bits of most layers: 4 or 2.
+    raised
+        Bits of the others: 8, 4, or 32 for float.
+    share
+        Share of the layers that are raised, from 0 to below 1.
+    order
+        Which: those that a profile of the network finds most sensitive, those at its front, or
+        those at its back.
+    scheme
+        A grid evenly about zero, or one from the least to the largest weight.
+    group
+        Weights of an output channel that share a scale; 0: all of them.
+    """
+
+    bits: Literal[4, 2] = 4
+    raised: Literal[8, 4, 32] = 8
+    share: float = 0.25
+    order: Literal["sensitivity", "front", "back"] = "sensitivity"
+    scheme: Literal["symmetric", "affine"] = "affine"
+    group: int = 32
+
+    def __post_init__(self) -> None:
+        """Hold the choices."""
+        _check("bits", self.bits, (4, 2))
+        _check("raised", self.raised, (8, 4, FLOAT))
+        _check("order", self.order, ("sensitivity", "front", "back"))
+        _check("scheme", self.scheme, ("symmetric", "affine"))
+        _check_share("share", self.share)
+        _check_group(self.group)
+        if self.raised <= self.bits:
+            raise ValueError(
+                "`raised` must be more than `bits`, but got "
+                f"(bits={self.bits}, raised={self.raised})."
+            )
+
+    def request(self) -> Quantization:
+        """Return the request."""
+        return Quantization(
+            "weight_only",
+            self.bits,
+            "per_group" if self.group else "per_channel",
+            scheme=self.scheme,
+            group=self.group,
+            share=self.share,
+            raised=self.raised,
+            order=self.order,
+        )
+
+
+@dataclass(frozen=True)
+class PerLayer:
+    """Bits for each layer by its name.
+
+    Attributes
+    ----------
+    layers
+        Such as ``"stem=8, blocks.0.conv1=4, head=32"``; 8, 4, 2, or 32 for float.
+    bits
+        Those of the layers that are not named: 8, 4, 2, or 32.
+    """
+
+    layers: str = ""
+    bits: Literal[8, 4, 2] = 8
+
+    def __post_init__(self) -> None:
+        """Read the assignment once, so that what is wrong with it shows at once."""
+        _check("bits", self.bits, (8, 4, 2))
+        self.request()
+
+    def request(self) -> Quantization:
+        """Return the request."""
+        pairs = [_assigned(item) for item in self.layers.split(",") if item.strip()]
+        return Quantization("weight_only", self.bits, layers=tuple(sorted(dict(pairs).items())))
+
+
+def _assigned(item: str) -> tuple[str, int]:
+    name, _, bits = item.partition("=")
+    if not name.strip() or bits.strip() not in {"8", "4", "2", "32"}:
+        raise ValueError(
+            f"`layers` must read 'name=bits, …' with 8, 4, 2 or 32 bits, but got {item.strip()!r}."
+        )
+    return name.strip(), int(bits)
+
+
+def _check_group(group: int) -> None:
+    if group < 0 or group == 1:
+        raise ValueError(f"`group` must be 0 (none) or a whole number from 2, but got {group!r}.")

@@ -1,0 +1,97 @@
+"""What an architecture or this machine must have for a technique to mean anything there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.task import Task
+
+
+@dataclass(frozen=True)
+class Need:
+    """A part without which a technique has nothing to do.
+
+    Attributes
+    ----------
+    there
+        Says whether a task has it.
+    lacking
+        How that is said where it is missing.
+    """
+
+    there: Callable[[Task], bool]
+    lacking: str
+
+
+def has_batch_norm(task: Task) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in task.model.modules())
+
+
+def has_heads(task: Task) -> bool:
+    """Say whether there is attention: a module that projects queries, keys and values."""
+    parts = [name.rpartition(".")[2] for name, _ in task.model.named_modules()]
+    own = any(isinstance(module, nn.MultiheadAttention) for module in task.model.modules())
+    return own or any(part in {"query", "q_proj", "c_attn"} for part in parts)
+
+
+def has_positions(task: Task) -> bool:
+    """Say whether layers work over space or time, so that there is somewhere to look."""
+    kinds = (_ConvNd, nn.RNNBase)
+    return has_heads(task) or any(isinstance(module, kinds) for module in task.model.modules())
+
+
+def has_repeated_blocks(task: Task) -> bool:
+    """Say whether a list or sequence holds one class of composed modules twice."""
+    for module in task.model.modules():
+        if isinstance(module, nn.Sequential | nn.ModuleList):
+            kinds = [type(child) for child in module if any(child.children())]
+            if any(kinds.count(kind) > 1 for kind in kinds):
+                return True
+    return False
+
+
+def has_feed_forward(task: Task) -> bool:
+    """Say whether blocks of attention have a widening pair of layers beside it."""
+    return has_heads(task)
+
+
+def has_cuda(task: Task) -> bool:
+    return torch.cuda.is_available()
+
+
+NEEDS: Mapping[str, Need] = {
+    "batch_norm": Need(has_batch_norm, "no batch norm"),
+    "heads": Need(has_heads, "no attention heads"),
+    "feed_forward": Need(has_feed_forward, "no feed-forward blocks beside attention"),
+    "blocks": Need(has_repeated_blocks, "no repeated blocks"),
+    "positions": Need(has_positions, "no layer works over space or time"),
+    "cuda": Need(has_cuda, "no CUDA device"),
+}
+
+# Option, or setting and value, to what it needs.
+NEEDED_BY: Mapping[str, str] = {
+    "recalibrate": "batch_norm",
+    "depth": "blocks",
+    "width_depth": "blocks",
+    "distill_attention": "positions",
+    "heads": "heads",
+    "feed_forward": "feed_forward",
+    "blocks": "blocks",
+    "fp8": "cuda",
+}
+
+
+def lacking(technique: str, task: Task) -> str | None:
+    """Return what a task lacks for a technique (``option`` or ``option[setting=value]``)."""
+    option, _, variant = technique.partition("[")
+    for key in (option, variant.rstrip("]")):
+        need = NEEDS.get(NEEDED_BY.get(key, ""))
+        if need is not None and not need.there(task):
+            return need.lacking
+    return None

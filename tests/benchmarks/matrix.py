@@ -1,0 +1,83 @@
+"""Every technique on every common architecture: what works, what is refused, and why."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.architectures import ARCHITECTURES, trained_task
+from tests.benchmarks.registry import Report
+from tests.contract import Cell, Contract, Subject, subjects
+
+QUICK = ("mlp", "resnet", "gpt2")
+"""A table, images, text: one of each for the quick run."""
+
+MARKS = {"ok": "+", "refused": "r", "not_applicable": ".", "failed": "FAILED"}
+
+
+def run() -> Report:
+    """Check all of them and print the matrix."""
+    return report(cells(ARCHITECTURES), console=Console())
+
+
+def run_quick() -> Report:
+    """Check all techniques on a few architectures."""
+    return report(cells(QUICK), console=Console())
+
+
+def cells(architectures: Iterable[str], chosen: Sequence[Subject] = ()) -> Iterator[Cell]:
+    """Yield one cell after the other, architecture by architecture: each is trained once."""
+    every = tuple(chosen) or tuple(subjects())
+    for architecture in architectures:
+        task = trained_task(architecture)
+        with tempfile.TemporaryDirectory(prefix="autoopt-matrix-") as folder:
+            contract = Contract(task, Path(folder))
+            for subject in every:
+                outcome, reason = contract.check(subject)
+                yield Cell(subject.name, architecture, outcome, reason)
+
+
+def report(found: Iterable[Cell], *, console: Console) -> Report:
+    """Count the outcomes, print the matrix, and say why what failed has failed."""
+    start = time.monotonic()
+    listed = list(found)
+    counts = Counter(cell.outcome for cell in listed)
+    applying = len(listed) - counts["not_applicable"]
+    console.print(matrix(listed))
+    for cell in listed:
+        if cell.outcome == "failed":
+            console.print(f"{cell.technique} on {cell.architecture}: {cell.reason}", markup=False)
+    figures = {
+        "techniques": float(len({cell.technique for cell in listed})),
+        "architectures": float(len({cell.architecture for cell in listed})),
+        "ok": float(counts["ok"]),
+        "refused": float(counts["refused"]),
+        "not_applicable": float(counts["not_applicable"]),
+        "failed": float(counts["failed"]),
+        "ok_share": counts["ok"] / applying if applying else 0.0,
+        "seconds": time.monotonic() - start,
+    }
+    return Report(figures, {"cells": [asdict(cell) for cell in listed]})
+
+
+def matrix(listed: Sequence[Cell]) -> Table:
+    """Return techniques by architectures as a table of marks."""
+    columns = list(dict.fromkeys(cell.architecture for cell in listed))
+    table = Table(
+        title="+ works   r refused with a reason   . the architecture lacks the part",
+        title_justify="left",
+    )
+    table.add_column("technique", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="center")
+    marks = {(cell.technique, cell.architecture): MARKS[cell.outcome] for cell in listed}
+    for technique in dict.fromkeys(cell.technique for cell in listed):
+        table.add_row(technique, *(marks.get((technique, name), "") for name in columns))
+    return table

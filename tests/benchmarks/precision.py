@@ -1,0 +1,169 @@
+"""Known results of quantization, reproduced on digits: for the benchmark of techniques.
+
+Figures are points of accuracy.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import stats
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional as F
+
+from autoopt.build.sensitivity import sensitivity
+from autoopt.demo.data import digits
+from autoopt.demo.model import train_model
+from autoopt.interfaces import Parallel, Quantization
+from autoopt.precision import Grid, as_rows, on_grid, quantizable, store
+from autoopt.runtimes import load_runtime
+from autoopt.task import Task, make_task
+
+if TYPE_CHECKING:
+    from autoopt.interfaces import Array
+
+SEEDS = range(10)
+FOLDS = range(5)
+EPOCHS = 12
+WIDTH = 5
+# Uniform in 3 bits, against 2 bits for most layers and 4 for the most sensitive.
+UNIFORM, LOW, HIGH = 3, 2, 4
+
+
+def run() -> dict[str, float]:
+    """Return the figures of both comparisons."""
+    return {**mixed_over_uniform(), **int8_worst_drop()}
+
+
+def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> dict[str, float]:
+    """Compare sensitivity-guided mixed precision with uniform precision of no smaller size.
+
+    The networks are small, so that few bits cost something. `mixed_over_uniform` is the lower end
+    of the 90 % interval of the paired differences; `uniform_drop` says what the weaker one loses.
+    """
+    gains, drops = [], []
+    for seed in seeds:
+        task = _small_task(seed)
+        uniform = dict.fromkeys(quantizable(task.model), UNIFORM)
+        mixed = _guided(task, _size(task.model, uniform))
+        plain, even, guided = (_accuracy(task, bits) for bits in ({}, uniform, mixed))
+        gains.append(guided - even)
+        drops.append(plain - even)
+    return {
+        "mixed_over_uniform": _lower_end(gains),
+        "mixed_over_uniform_mean": fmean(gains),
+        "uniform_drop": fmean(drops),
+    }
+
+
+def int8_worst_drop(folds: Sequence[int] = FOLDS, *, epochs: int | None = None) -> dict[str, float]:
+    """Return what static int8 loses in the worst runtime, over the test parts of all folds."""
+    lost: dict[str, list[float]] = {"onnxruntime": [], "openvino": []}
+    for seed in folds:
+        model, _ = train_model(seed) if epochs is None else train_model(seed, epochs=epochs)
+        task = make_task(model, digits(seed), request_size=16, threads=2)
+        for runtime, drops in lost.items():
+            whole, eight = (
+                _served(task, runtime, request)
+                for request in (Quantization(), Quantization("static", 8))
+            )
+            drops.append(whole - eight)
+    # All folds have test parts of one size, so the mean is the pooled figure.
+    return {"int8_worst_drop": max(map(fmean, lost.values()))}
+
+
+def _small_task(seed: int) -> Task:
+    """Return a small trained network and its split of scikit-learn's digits."""
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    x = (images[order] / 16).reshape(-1, 1, 8, 8).astype(np.float32)
+    y = labels[order]
+    parts = [(x[a:b], y[a:b]) for a, b in ((0, 1000), (1000, 1200), (1200, len(y)))]
+    network = _trained(*map(torch.from_numpy, parts[0]), seed=seed)
+    data = tuple(torch.utils.data.TensorDataset(*map(torch.from_numpy, part)) for part in parts)
+    return make_task(network, data, request_size=16, threads=2, metric="accuracy", seed=seed)
+
+
+def _trained(x: torch.Tensor, y: torch.Tensor, *, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        *_stage(1, WIDTH), *_stage(WIDTH, 2 * WIDTH, 2), *_stage(2 * WIDTH, 2 * WIDTH),
+        *_stage(2 * WIDTH, 4 * WIDTH, 2), *_stage(4 * WIDTH, 4 * WIDTH),
+        nn.Flatten(), nn.Linear(16 * WIDTH, 32), nn.ReLU(), nn.Linear(32, 10),
+    )  # fmt: skip
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x)).split(64):
+            loss = F.cross_entropy(network(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return network.eval()
+
+
+def _stage(taken: int, given: int, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(taken, given, 3, stride, 1, bias=False)
+    return [convolution, nn.BatchNorm2d(given), nn.ReLU()]
+
+
+def _grid(bits: int) -> Grid:
+    return Grid(bits, "affine", "per_tensor")
+
+
+def _guided(task: Task, budget: int) -> Mapping[str, int]:
+    """Raise the most sensitive layers as long as all of them together fit into a size."""
+    request = Quantization("weight_only", LOW, "per_tensor", scheme="affine")
+    losses = sensitivity(task.model, task, request)
+    bits = dict.fromkeys(losses, LOW)
+    for name in sorted(losses, key=losses.__getitem__, reverse=True):
+        raised = {**bits, name: HIGH}
+        if _size(task.model, raised) <= budget:
+            bits = raised
+    return bits
+
+
+def _size(network: nn.Module, bits: Mapping[str, int]) -> int:
+    """Return the bytes of the stored weights."""
+    layers = quantizable(network)
+    return sum(store(as_rows(layers[name].weight), _grid(n)).size for name, n in bits.items())
+
+
+def _accuracy(task: Task, bits: Mapping[str, int]) -> float:
+    """Return points of accuracy on the test part, with the numbers that every runtime restores."""
+    network = copy.deepcopy(task.model)
+    layers = quantizable(network)
+    for name, count in bits.items():
+        layers[name].weight.data = on_grid(layers[name].weight, _grid(count))
+    with torch.no_grad():
+        outputs = task.forward(network, task.test.inputs()).numpy()
+    return 100 * task.metric(task.test.targets().numpy(), outputs)
+
+
+def _served(task: Task, runtime: str, request: Quantization) -> float:
+    """Return points of accuracy of the artefact on the test part."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        load_runtime(runtime).build(task.model, request, task, folder)
+        deployment = load_runtime(runtime).load(folder, Parallel(task.threads))
+        inputs: list[Array] = [x.numpy() for x in task.test.inputs()]
+        outputs = deployment(*inputs)
+        deployment.close()
+    return 100 * task.metric(task.test.targets().numpy(), outputs)
+
+
+def _lower_end(differences: Sequence[float]) -> float:
+    """Return the lower end of Student's 90 % interval of a mean."""
+    count = len(differences)
+    if count < 2:
+        raise ValueError(f"an interval needs at least 2 differences, but got {count}.")
+    reach = float(stats.t.ppf(0.95, count - 1)) * stdev(differences) / math.sqrt(count)
+    return fmean(differences) - reach

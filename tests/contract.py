@@ -1,0 +1,331 @@
+"""The contract of a technique on an architecture: what a cell of the matrix checks.
+
+A technique either gives a network (or files) that works and is smaller in the way it promises, or
+refuses with a reason. To change nothing is a failure.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from autoopt.build import Bench, Steps
+from autoopt.cache import Cache
+from autoopt.errors import RefusedError
+from autoopt.interfaces import Parallel
+from autoopt.measure.measure import score
+from autoopt.recipe import Recipe
+from autoopt.runtimes import load_runtime
+from autoopt.runtimes.artifact import artifact_size
+from autoopt.targets import load_target
+from autoopt.task import Task
+from autoopt.techniques import TECHNIQUES, load_technique
+from search_spaces import NEUTRAL, Choice, thorough
+from tests.applicability import lacking
+
+Outcome = Literal["ok", "refused", "not_applicable", "failed"]
+
+SLOTS = ("student", "pruning", "factorization", "recovery", "quantization")
+SPLIT_BY = ("unit",)
+"""Settings whose values are techniques of their own."""
+
+SHORTEST = {"epochs", "rounds"}
+"""Settings that are 1 here: how long something is trained."""
+
+RUNTIMES = ("onnxruntime", "openvino", "eager")
+"""Those that realise precision each in its own way; compiled takes what eager has written."""
+
+RECOVERY = ("finetune", {"epochs": 2, "learning_rate": 3e-3})
+
+SKILL_KEPT = {
+    "student": 0.4,
+    "pruning": 0.4,
+    "factorization": 0.5,
+    "recovery": 0.7,
+    "quantization": 0.8,
+}
+"""Share of the way from guessing to the original that must be left after two epochs of recovery
+(after none, for quantization), by slot; by technique where that is too much to ask."""
+SKILL_OF = {
+    # Nothing is inherited: two epochs are less than these networks once learned in.
+    "fresh": 0.0,
+    # Width and depth halved at once leave an eighth of the network.
+    "width_depth": 0.2,
+    # Ranges by minimum and maximum are wide where attention or gates have rare large values.
+    "static_int8": 0.5,
+    # Fewer bits than anybody serves without training for them.
+    "binary": -1.0,
+    "codebook": 0.5,
+}
+
+WEIGHTS_ONLY = frozenset({"regrow", "rounded"})
+"""Techniques that cut nothing: starts for a recovery, which promise other weights."""
+
+ZEROS = 0.02
+"""Share of the weights that must have become zero to count as sparser."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One technique on one architecture."""
+
+    technique: str
+    architecture: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A technique with settings.
+
+    Attributes
+    ----------
+    slot, option
+        Where it stands in the table.
+    settings
+        Usual ones, with the shortest training.
+    name
+        The option, and the value of a setting that makes it a technique of its own.
+    """
+
+    slot: str
+    option: str
+    settings: dict[str, Any]
+    name: str
+
+
+def subjects() -> Iterator[Subject]:
+    """Yield every technique of the table."""
+    menu = thorough(2).slots
+    for slot in SLOTS:
+        for option in TECHNIQUES[slot]:
+            if option == NEUTRAL[slot]:
+                continue
+            dimensions = menu[slot].get(option, {})
+            usual = {name: dimension.usual for name, dimension in dimensions.items()}
+            cls = load_technique(slot, option)
+            fields = {field.name for field in dataclasses.fields(cls)}
+            settings: dict[str, Any] = {**usual, **dict.fromkeys(SHORTEST & fields, 1)}
+            yield Subject(slot, option, settings, option)
+            for name in SPLIT_BY:
+                dimension = dimensions.get(name)
+                if isinstance(dimension, Choice):
+                    for value in dimension.values_list():
+                        if value != dimension.usual:
+                            label = f"{option}[{name}={value}]"
+                            yield Subject(slot, option, {**settings, name: value}, label)
+
+
+class Contract:
+    """Checks techniques on one task.
+
+    Parameters
+    ----------
+    task
+        With a trained network.
+    folder
+        Where networks and artefacts may be kept.
+    """
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        self.task = task
+        self.target = load_target("cpu")
+        self.bench = Bench(task, self.target, Cache(folder))
+        self._sizes: dict[str, int] = {}
+        self.original = quality(task, task.model)
+        self.guessing = guessed_quality(task)
+
+    def check(self, subject: Subject) -> tuple[Outcome, str]:
+        """Return the outcome of one cell with its reason."""
+        if missing := lacking(subject.name, self.task):
+            return "not_applicable", missing
+        try:
+            if subject.slot == "quantization":
+                return self._check_precision(subject)
+            if subject.slot == "recovery":
+                return "ok", self._check_recovery(subject)
+            return "ok", self._check_structure(subject)
+        except RefusedError as refused:
+            return "refused", str(refused)
+        except Exception as error:  # noqa: BLE001 - a cell runs whatever a technique may raise
+            return "failed", f"{type(error).__name__}: {error}"[:500]
+
+    def _check_structure(self, subject: Subject) -> str:
+        recipe = Recipe.of({subject.slot: (subject.option, subject.settings), "recovery": RECOVERY})
+        self.bench.build_network(recipe)
+        network = self.bench.network(recipe)
+        self._check_network(network)
+        # Another workplace finds it in the cache: plan and weights are all there is.
+        other = Bench(self.task, self.target, self.bench.cache, self.bench.techniques)
+        again = other.network(recipe)
+        self._check_same(network, again)
+        promised = _moved(self.task.model, network)
+        if not promised and not (subject.option in WEIGHTS_ONLY and _differ(self.task, network)):
+            raise AssertionError("neither fewer parameters nor more zeros: nothing has changed")
+        return f"{promised or 'other weights'}; {self._check_skill(subject, network)}"
+
+    def _check_recovery(self, subject: Subject) -> str:
+        technique = load_technique("recovery", subject.option)(**subject.settings)
+        if reason := technique.refuse(self.task, self.target):
+            raise RefusedError(reason)
+        hurt = _hurt(self.task.model)
+        before = quality(self.task, hurt)
+        untouched = copy.deepcopy(hurt)
+        network = technique.apply(hurt, self.task)
+        assert not _state_differs(untouched, hurt), "its input was changed"
+        self._check_network(network)
+        self._check_same(network, self._reloaded(network))
+        if not _state_differs(hurt, network):
+            raise AssertionError("no weight and no statistic has changed")
+        after = self._check_skill(subject, network)
+        return f"{before:.3f} before; {after}"
+
+    def _reloaded(self, network: nn.Module) -> nn.Module:
+        with tempfile.TemporaryDirectory() as folder:
+            Steps().save(network, Path(folder))
+            return Steps.load(Path(folder), self.task.model, lambda *_: network)
+
+    def _check_precision(self, subject: Subject) -> tuple[Outcome, str]:
+        """Build in every runtime: one must realise it within its bounds, and none may break.
+
+        What falls short in one runtime is said, and a search would measure it; it is no way to
+        serve, so it does not count.
+        """
+        words: dict[Outcome, list[str]] = {"ok": [], "failed": [], "refused": []}
+        for runtime in RUNTIMES:
+            try:
+                words["ok"].append(f"{runtime}: {self._check_artifact(subject, runtime)}")
+            except RefusedError as reason:
+                words["refused"].append(f"{runtime}: {reason}")
+            except AssertionError as shortfall:
+                words["failed"].append(f"{runtime} falls short: {shortfall}")
+        outcome = next(name for name, said in words.items() if said)
+        said = words[outcome] + (words["failed"] if outcome == "ok" else [])
+        return outcome, "; ".join(said)[:500]
+
+    def _check_artifact(self, subject: Subject, runtime: str) -> str:
+        recipe = Recipe.of(
+            {"quantization": (subject.option, subject.settings), "runtime": (runtime, {})}
+        )
+        key = self.bench.build_artifact(recipe).key
+        folder = self.bench.artifact_folder(key)
+        size, plain = artifact_size(folder), self._float32_size(runtime)
+        request = self.bench.quantization(recipe)
+        # 16 bits may be those that are computed in while 32 are stored.
+        if size >= plain and request.bits != 16:
+            raise AssertionError(f"{size} bytes, but {plain} in float32")
+        with closing(load_runtime(runtime).load(folder, Parallel(1))) as deployment:
+            value = score(self.task, deployment, "validation").value
+        return f"{size / plain:.2f} of the bytes, {self._skill_words(subject, value)}"
+
+    def _float32_size(self, runtime: str) -> int:
+        if runtime not in self._sizes:
+            key = self.bench.build_artifact(Recipe.of({"runtime": (runtime, {})})).key
+            self._sizes[runtime] = artifact_size(self.bench.artifact_folder(key))
+        return self._sizes[runtime]
+
+    def _check_network(self, network: nn.Module) -> None:
+        """Forward and gradient."""
+        outputs = self.task.forward(network, self.task.example)
+        expected = self.task.forward(self.task.model, self.task.example)
+        assert outputs.shape == expected.shape, f"{outputs.shape} instead of {expected.shape}"
+        assert bool(outputs.isfinite().all()), "outputs are not finite"
+        learner = copy.deepcopy(network).train()
+        inputs, targets = next(self.task.train.batches(8))
+        self.task.loss(self.task.forward(learner, inputs), targets).backward()
+        gradients = [p.grad for p in learner.parameters() if p.grad is not None]
+        assert gradients, "no parameter has a gradient"
+        assert all(bool(g.isfinite().all()) for g in gradients), "a gradient is not finite"
+
+    def _check_same(self, network: nn.Module, again: nn.Module) -> None:
+        with torch.no_grad():
+            first = self.task.forward(network, self.task.example)
+            second = self.task.forward(again, self.task.example)
+        torch.testing.assert_close(second, first, rtol=1e-4, atol=1e-5)
+
+    def _check_skill(self, subject: Subject, network: nn.Module) -> str:
+        return self._skill_words(subject, quality(self.task, network))
+
+    def _skill_words(self, subject: Subject, value: float) -> str:
+        """Hold the bound of quality and say what is left."""
+        skill = (value - self.guessing) / (self.original - self.guessing)
+        least = SKILL_OF.get(subject.name, SKILL_OF.get(subject.option, SKILL_KEPT[subject.slot]))
+        name = self.task.metric.name
+        words = f"{name} {value:.3f} instead of {self.original:.3f}"
+        if self.task.metric.direction == "minimize":
+            # The way is measured in bits, not in perplexity.
+            logs = np.log([value, self.guessing, self.original])
+            skill = float((logs[1] - logs[0]) / (logs[1] - logs[2]))
+        assert skill >= least, f"{words}: {skill:.2f} of the skill is left, less than {least}"
+        return words
+
+
+def quality(task: Task, network: nn.Module) -> float:
+    """Return the metric on the validation part."""
+    with torch.no_grad():
+        answers = [task.forward(network, inputs) for inputs, _ in task.validation.batches(128)]
+    return task.metric(task.validation.targets().numpy(), torch.cat(answers).numpy())
+
+
+def guessed_quality(task: Task) -> float:
+    """Return the metric of answers that do not depend on the sample: their mean over all."""
+    with torch.no_grad():
+        inputs = task.validation.inputs()
+        outputs = task.forward(task.model, inputs)
+    axes = tuple(range(outputs.ndim - 1)) if task.metric.name == "perplexity" else (0,)
+    average = outputs.mean(dim=axes, keepdim=True).expand_as(outputs)
+    return task.metric(task.validation.targets().numpy(), average.numpy())
+
+
+def _hurt(model: nn.Module) -> nn.Module:
+    """Return a copy as a cut leaves it: weights disturbed, statistics off."""
+    network = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.3 * parameter.std() * noise)
+        for module in network.modules():
+            if isinstance(module, _BatchNorm) and isinstance(module.running_var, Tensor):
+                module.running_var *= 3
+    return network
+
+
+def _moved(before: nn.Module, after: nn.Module) -> str:
+    """Return in words what became less, or nothing."""
+    if (fewer := parameters(after)) < (whole := parameters(before)):
+        return f"{fewer / whole:.2f} of the parameters"
+    zeros = _zeros(after) - _zeros(before)
+    return f"{zeros:.2f} more zeros" if zeros >= ZEROS else ""
+
+
+def parameters(network: nn.Module) -> int:
+    """Return the number of weights; shared ones count once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _zeros(network: nn.Module) -> float:
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    return sum(int((p == 0).sum()) for p in weights) / sum(p.numel() for p in weights)
+
+
+def _differ(task: Task, network: nn.Module) -> bool:
+    return _state_differs(task.model, network)
+
+
+def _state_differs(first: nn.Module, second: nn.Module) -> bool:
+    one, other = first.state_dict(), second.state_dict()
+    return any(not torch.equal(value, other[name]) for name, value in one.items())

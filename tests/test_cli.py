@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from autoopt.catalogue import Entry, as_text, entries
+from autoopt.cli import main
+from autoopt.runtimes import RUNTIMES
+from autoopt.techniques import TECHNIQUES, load_technique
+from search_spaces import SLOTS, Choice, Dimension, Float, Int, thorough
+
+TABLES = {**TECHNIQUES, "runtime": RUNTIMES}
+
+
+def test_every_line_of_every_table_is_listed_with_words() -> None:
+    listed = list(entries())
+    assert [(entry.slot, entry.option) for entry in listed] == [
+        (slot, option) for slot in SLOTS for option in TABLES[slot]
+    ]
+    assert [entry for entry in listed if len(entry.summary.split()) < 2] == []
+
+
+@pytest.mark.parametrize("slot", TECHNIQUES)
+def test_the_words_are_those_of_the_class(slot: str) -> None:
+    for entry in entries():
+        if entry.slot == slot:
+            doc = load_technique(slot, entry.option).__doc__
+            assert entry.summary == doc.strip().splitlines()[0]
+
+
+def test_settings_are_those_of_the_whole_menu() -> None:
+    menu = thorough(64).slots
+    for entry in entries():
+        assert entry.settings == menu[entry.slot].get(entry.option, {})
+
+
+def test_the_command_prints_options_ranges_and_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["techniques"]) == 0
+    printed = capsys.readouterr().out
+    assert "student\n  none" in printed
+    assert "temperature" in printed
+    assert "(usually 4.0)" in printed
+    for options in TABLES.values():
+        assert all(f"\n  {option}" in printed for option in options)
+
+
+def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["techniques", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(json.dumps([entry.to_dict() for entry in entries()]))
+    (width,) = [item for item in found if item["option"] == "width"]
+    assert width["presets"][:3] == ["quick", "balanced", "thorough"]
+    assert width["settings"]["fraction"]["usual"] == 0.5
+
+
+def test_numbers_are_shown_as_ranges() -> None:
+    settings: dict[str, Dimension] = {
+        "a": Int(1, 9, step=2),
+        "b": Float(0.5, 1.5),
+        "c": Choice(["x", "y"]),
+    }
+    text = as_text(iter([Entry("pruning", "mine", "Cuts.", settings, ())]))
+    assert text.splitlines()[1:] == [
+        "  mine               Cuts.",
+        "    a                1 to 9 in steps of 2 (usually 1)",
+        "    b                0.5 to 1.5 (usually 0.5)",
+        "    c                x, y (usually x)",
+    ]
+
+
+def test_the_listing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from autoopt.cli import main; main(['techniques']); "
+        "assert not {'torch', 'optuna', 'openvino', 'sklearn'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["technique"])
+    assert "technique" in capsys.readouterr().err

@@ -1,0 +1,218 @@
+"""The contract of every technique on the common architectures, and that it catches what lies."""
+
+from __future__ import annotations
+
+import copy
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from autoopt.errors import RefusedError
+from autoopt.techniques import TECHNIQUES
+from search_spaces import NEUTRAL
+from tests import contract
+from tests.applicability import NEEDED_BY, NEEDS, lacking
+from tests.architectures import ARCHITECTURES, trained_task, untrained_task
+from tests.benchmarks.matrix import QUICK, cells, report
+from tests.contract import SLOTS, Cell, Contract, Subject, guessed_quality, quality, subjects
+
+TRANSFORMERS = {"vit", "bert", "gpt2", "llama"}
+EVERY = tuple(subjects())
+
+
+def test_every_line_of_the_table_is_a_subject():
+    listed = {(subject.slot, subject.option) for subject in EVERY}
+    table = {
+        (slot, option) for slot in SLOTS for option in TECHNIQUES[slot] if option != NEUTRAL[slot]
+    }
+    assert listed == table
+    names = [subject.name for subject in EVERY]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("need", "having"),
+    [
+        ("batch_norm", {"resnet", "mobilenet", "unet", "conv1d", "two_inputs", "two_outputs"}),
+        ("heads", TRANSFORMERS),
+        ("feed_forward", TRANSFORMERS),
+        ("positions", set(ARCHITECTURES) - {"mlp", "tied"}),
+        ("cuda", set(ARCHITECTURES) if torch.cuda.is_available() else set()),
+    ],
+)
+def test_what_architectures_have(need: str, having: set[str]):
+    assert {name for name in ARCHITECTURES if NEEDS[need].there(untrained_task(name))} == having
+
+
+def test_blocks_are_repeated_where_a_sequence_holds_one_class_twice():
+    there = NEEDS["blocks"].there
+    having = {name for name in ARCHITECTURES if there(untrained_task(name))}
+    assert having >= {"resnet", "mobilenet", "vit", "bert", "gpt2", "llama", "mlp"}
+    assert having.isdisjoint({"lstm", "gru", "tied"})
+
+
+def test_what_is_needed_is_known_and_said():
+    assert set(NEEDED_BY.values()) <= set(NEEDS)
+    assert lacking("recalibrate", untrained_task("mlp")) == "no batch norm"
+    assert lacking("heads", untrained_task("resnet")) == "no attention heads"
+    assert lacking("heads", untrained_task("bert")) is None
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet", "lstm"])
+def test_an_architecture_learns_its_data(name: str):
+    assert_learned(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"mlp", "resnet", "lstm"}))
+def test_every_other_architecture_learns_its_data(name: str):
+    assert_learned(name)
+
+
+def assert_learned(name: str) -> None:
+    task = trained_task(name)
+    sign = 1 if task.metric.direction == "maximize" else -1
+    learned, guessed = quality(task, task.model), guessed_quality(task)
+    assert sign * learned > sign * guessed
+    assert sign * learned > sign * quality(task, untrained_task(name).model)
+
+
+@pytest.mark.parametrize("subject", EVERY, ids=lambda subject: subject.name)
+def test_a_technique_keeps_its_contract_on_a_table(subject: Subject):
+    (cell,) = cells(["mlp"], [subject])
+    assert cell.outcome != "failed", cell.reason
+    assert cell.reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in QUICK if name != "mlp"])
+def test_techniques_keep_their_contract(name: str):
+    found = list(cells([name]))
+    assert [cell for cell in found if cell.outcome == "failed"] == []
+    assert [cell for cell in found if not cell.reason] == []
+
+
+# ------------------------------------------------------------------ what lies is caught
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Says that it prunes."""
+
+    slot: ClassVar[str] = "pruning"
+
+    def refuse(self, task: Any, target: Any) -> str | None:
+        return None
+
+    def apply(self, model: nn.Module, task: Any) -> nn.Module:
+        return copy.deepcopy(model)
+
+
+class Shorter(Idle):
+    def apply(self, model: Any, task: Any) -> nn.Module:
+        network: nn.Module = copy.deepcopy(model)
+        network.layers = nn.Sequential(*model.layers[:3], model.layers[-1])
+        return network
+
+
+class Forgetful(Idle):
+    """Its network is another one each time."""
+
+    def apply(self, model: nn.Module, task: Any) -> nn.Module:
+        network = copy.deepcopy(model)
+        network.extra = nn.Linear(int(torch.randint(1, 99, ())), 1)
+        return network
+
+
+class Refusing(Idle):
+    def apply(self, model: nn.Module, task: Any) -> nn.Module:
+        raise RefusedError("there is nothing to cut in this network")
+
+
+class Wider(Idle):
+    def apply(self, model: Any, task: Any) -> Any:
+        network = copy.deepcopy(model)
+        network.layers[-1] = nn.Linear(64, 3)
+        return network
+
+
+@pytest.mark.parametrize(
+    ("technique", "outcome", "reason"),
+    [
+        (Idle, "failed", "nothing has changed"),
+        (Forgetful, "failed", "size mismatch"),
+        (Wider, "failed", "instead of"),
+        (Shorter, "ok", "of the parameters"),
+        (Refusing, "refused", "nothing to cut"),
+    ],
+)
+def test_the_contract_judges(
+    technique: type, outcome: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(contract, "SKILL_KEPT", {"pruning": -1.0})
+    judge = Contract(trained_task("mlp"), tmp_path)
+    judge.bench.techniques = {"planted": technique}
+    found = judge.check(Subject("pruning", "planted", {}, "planted"))
+    assert found[0] == outcome, found
+    assert reason in found[1]
+
+
+def test_a_recovery_that_changes_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contract, "load_technique", lambda slot, option: Idle)
+    judge = Contract(trained_task("mlp"), tmp_path)
+    outcome, reason = judge.check(Subject("recovery", "planted", {}, "planted"))
+    assert (outcome, "no weight and no statistic has changed" in reason) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "reason"),
+    [
+        (["fine", "fine", "fine"], "ok", "openvino: fine"),
+        (["fine", AssertionError("too big"), "fine"], "ok", "openvino falls short: too big"),
+        ([AssertionError("big"), *[RefusedError("none")] * 2], "failed", "onnxruntime falls short"),
+        ([RefusedError("no kernel")] * 3, "refused", "eager: no kernel"),
+        (["fine", KeyError("planted"), "fine"], "failed", "KeyError: 'planted'"),
+    ],
+)
+def test_a_precision_must_be_realised_by_one_runtime_and_break_none(
+    answers: list[Any], outcome: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    left = iter(answers)
+
+    def answer(self: Contract, subject: Subject, runtime: str) -> str:
+        found = next(left)
+        if isinstance(found, Exception):
+            raise found
+        return str(found)
+
+    monkeypatch.setattr(Contract, "_check_artifact", answer)
+    judge = Contract(trained_task("mlp"), tmp_path)
+    found = judge.check(Subject("quantization", "static_int8", {}, "static_int8"))
+    assert found[0] == outcome
+    assert reason in found[1]
+
+
+def test_the_report_counts_and_prints_every_cell():
+    found = [
+        Cell("a", "x", "ok", "fine"),
+        Cell("a", "y", "not_applicable", "no heads"),
+        Cell("b", "x", "failed", "ValueError: planted"),
+        Cell("b", "y", "refused", "cannot"),
+    ]
+    out = io.StringIO()
+    made = report(found, console=Console(file=out, width=100))
+    assert made.figures["ok_share"] == pytest.approx(1 / 3)
+    assert made.figures["failed"] == 1
+    assert made.lists["cells"][1] == {
+        "technique": "a",
+        "architecture": "y",
+        "outcome": "not_applicable",
+        "reason": "no heads",
+    }
+    assert "b on x: ValueError: planted" in out.getvalue()

@@ -1,0 +1,102 @@
+"""Calibrated ranges against what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoopt.precision import CALIBRATIONS, Histogram, activation_range, widened
+
+
+def histogram(values: np.ndarray) -> Histogram:
+    values = values.astype(np.float32)
+    return Histogram.empty(float(values.min()), float(values.max())).add(values)
+
+
+def outlying(seed: int = 0) -> np.ndarray:
+    """Values of about one, and three far outside."""
+    values = np.random.default_rng(seed).standard_normal(20_000)
+    return np.append(values, [40.0, -25.0, 38.0])
+
+
+def lost(values: np.ndarray, bounds: tuple[float, float]) -> float:
+    low, high = bounds
+    step = (high - low) / 255
+    rounded = np.clip(np.rint((values - low) / step), 0, 255) * step + low
+    return float(((rounded - values) ** 2).mean())
+
+
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=40), st.booleans())
+@pytest.mark.parametrize("name", CALIBRATIONS)
+def test_a_range_holds_zero_and_lies_within_the_values_or_zero(name, values, symmetric):
+    found = np.array(values, np.float32)
+    low, high = activation_range(histogram(found), name, symmetric=symmetric)
+    assert low <= 0 <= high
+    assert low < high
+    if symmetric and found.any():
+        assert low == -high
+    reach = max(np.abs(found).max(), 1.0) * 1.001
+    assert -reach <= low
+    assert high <= reach
+
+
+def test_minmax_is_the_least_and_the_largest_value():
+    assert activation_range(histogram(outlying()), "minmax", symmetric=False) == (-25.0, 40.0)
+
+
+def test_a_percentile_is_that_of_numpy():
+    values = np.random.default_rng(1).gamma(2.0, size=50_000).astype(np.float32)
+    low, high = CALIBRATIONS["percentile"](histogram(values), share=98.0)
+    bin_ = float(values.max() - values.min()) / 2048
+    assert low == pytest.approx(np.percentile(values, 1), abs=1.01 * bin_)
+    assert high == pytest.approx(np.percentile(values, 99), abs=1.01 * bin_)
+    assert CALIBRATIONS["percentile"](histogram(values), share=100) == pytest.approx(
+        (values.min(), values.max())
+    )
+
+
+@pytest.mark.parametrize("share", [50, 0, 101])
+def test_a_percentile_outside_its_range_is_refused(share):
+    with pytest.raises(ValueError, match=f"but got {share}"):
+        CALIBRATIONS["percentile"](histogram(outlying()), share=share)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_least_squares_loses_no_more_than_any_other_calibration(seed):
+    values = outlying(seed)
+    found = histogram(values)
+    losses = {name: lost(values, make(found)) for name, make in CALIBRATIONS.items()}
+    assert losses["mse"] <= min(losses.values()) * 1.05
+    assert losses["mse"] < losses["minmax"]
+
+
+def test_entropy_gives_up_outliers_and_keeps_what_has_none():
+    low, high = CALIBRATIONS["entropy"](histogram(outlying()))
+    assert low > -25
+    assert high < 40
+    even = np.random.default_rng(0).uniform(0, 1, 50_000)
+    assert CALIBRATIONS["entropy"](histogram(even))[1] > 0.9
+
+
+def test_the_zeros_behind_a_relu_do_not_make_entropy_clip_what_is_left():
+    values = np.random.default_rng(0).laplace(size=50_000)
+    sparse = np.where(np.random.default_rng(1).random(50_000) < 0.7, 0, np.maximum(values, 0))
+    dense = np.maximum(values, 0)
+    for found in (sparse, dense):
+        _, high = CALIBRATIONS["entropy"](histogram(found))
+        assert high > 0.5 * found.max()
+        assert (found > high).mean() < 0.001
+
+
+def test_values_that_are_all_the_same_have_a_range():
+    low, high = activation_range(histogram(np.zeros(5)), "mse", symmetric=False)
+    assert low < high
+    assert widened((3.0, 5.0), symmetric=False) == (0.0, 5.0)
+    assert widened((-1.0, 5.0), symmetric=True) == (-5.0, 5.0)
+
+
+def test_an_unknown_calibration_lists_the_known():
+    with pytest.raises(ValueError, match="minmax, percentile, mse, entropy, but got 'guess'"):
+        activation_range(histogram(outlying()), "guess", symmetric=False)

@@ -1,0 +1,90 @@
+"""Quantization-aware training: what comes back, and the quantization it decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils import parametrize
+
+from autoopt.precision import Grid, as_rows, quantizable, store
+from autoopt.recipe import Recipe
+from autoopt.techniques.qat import QuantizationAwareTraining
+from autoopt.techniques.quantization import StaticInt8
+from autoopt.techniques.quantization_stored import WeightOnly
+from search_spaces import RECOVERY, SearchSpace, thorough
+from tests.runtime_builds import tiny_task
+
+
+@pytest.mark.parametrize(("bits", "scheme"), [(8, "symmetric"), (4, "affine"), (2, "symmetric")])
+def test_the_weights_of_what_comes_back_lie_on_the_grid(bits, scheme):
+    task = tiny_task("cnn")
+    network = QuantizationAwareTraining(bits, scheme, epochs=1).apply(task.model, task)
+    grid = Grid(bits, "symmetric" if bits == 8 else scheme)
+    assert set(network.state_dict()) == set(task.model.state_dict())
+    for name, layer in quantizable(network).items():
+        rows = as_rows(layer.weight)
+        np.testing.assert_allclose(store(rows, grid).restored(), rows, rtol=1e-4, atol=1e-6)
+        before = task.model.get_parameter(f"{name}.weight")
+        assert not torch.equal(layer.weight, before)
+        assert len(np.unique(rows[0])) <= 2**bits
+    assert not any(parametrize.is_parametrized(module) for module in network.modules())
+    assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+def test_gradients_pass_the_rounding_and_training_moves_the_weights_behind_it():
+    task = tiny_task("mlp")
+    technique = QuantizationAwareTraining(2, epochs=2, learning_rate=1e-2)
+    trained = technique.apply(task.model, task)
+    plain = {name: store(as_rows(layer.weight), Grid(2)).codes
+             for name, layer in quantizable(task.model).items()}  # fmt: skip
+    moved = {name: (store(as_rows(layer.weight), Grid(2)).codes != plain[name]).sum()
+             for name, layer in quantizable(trained).items()}  # fmt: skip
+    assert all(count > 0 for count in moved.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bits": 3}, r"`bits` must be one of \(8, 4, 2\), but got 3"),
+        ({"scheme": "odd"}, "`scheme` must be one of .*, but got 'odd'"),
+        ({"epochs": 0}, "`epochs` must be at least 1, but got 0"),
+    ],
+)
+def test_settings_outside_their_range_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        QuantizationAwareTraining(**settings)
+
+
+# ------------------------------------------------------------------ the slot that it fixes
+
+
+def test_a_recipe_with_it_has_the_quantization_it_was_trained_for():
+    eight = Recipe.of({
+        "recovery": ("qat", {"bits": 8, "scheme": "affine"}), "quantization": ("bfloat16", {}),
+    })  # fmt: skip
+    assert eight["quantization"].option == "calibrated_int8"
+    request = StaticInt8(**eight["quantization"].settings).request()
+    assert (request.name, request.activations, request.share) == ("static", "affine", 0)
+    two = Recipe.of({"recovery": ("qat", {"bits": 2, "scheme": "symmetric", "epochs": 4})})
+    assert two["quantization"].option == "packed"
+    stored = WeightOnly(**two["quantization"].settings).request()
+    assert (stored.bits, stored.scheme, stored.granularity) == (2, "symmetric", "per_channel")
+    assert two["recovery"].option == "qat"
+    assert not two.is_original
+    assert two.replaced(quantization=("float32", {})) == two
+
+
+def test_its_quantization_lies_in_the_space_that_offers_it():
+    space: SearchSpace = thorough(2)
+    for bits in RECOVERY["qat"]["bits"]:
+        for scheme in RECOVERY["qat"]["scheme"]:
+            settings = {"bits": bits, "scheme": scheme, "epochs": 4, "learning_rate": 1e-3}
+            recipe = Recipe.of({"recovery": ("qat", settings)})
+            point = {slot: recipe.point()[slot] for slot in ("quantization", "recovery")}
+            usual: dict[str, Any] = {slot: (option, {}) for slot, option in
+                     {"student": "none", "pruning": "none", "factorization": "none",
+                      "runtime": "eager", "parallel": "default"}.items()}  # fmt: skip
+            assert space.contains({**usual, **point})
