@@ -145,8 +145,8 @@ def search(
     -------
     Search
         The handle: front, trials, best, pick, panel. In a notebook it returns at once. The search
-        ends with this process, and when nothing holds the handle any more; what was measured
-        stays in the folder.
+        ends with this process, and when nothing holds the handle any more, as its panel in a
+        notebook does; what was measured stays in the folder.
 
     Raises
     ------

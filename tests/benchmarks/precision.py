@@ -1,4 +1,4 @@
-"""Known results of quantization, reproduced on digits: for the benchmark of techniques.
+"""Known results of quantization, for the benchmark of techniques.
 
 Figures are points of accuracy.
 """
@@ -6,16 +6,14 @@ Figures are points of accuracy.
 from __future__ import annotations
 
 import copy
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import stats
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
@@ -27,6 +25,7 @@ from autoopt.interfaces import Parallel, Quantization
 from autoopt.precision import Grid, as_rows, on_grid, quantizable, store
 from autoopt.runtimes import load_runtime
 from autoopt.task import Task, make_task
+from tests.benchmarks.paired import Comparison
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Array
@@ -39,30 +38,19 @@ WIDTH = 5
 UNIFORM, LOW, HIGH = 3, 2, 4
 
 
-def run() -> dict[str, float]:
-    """Return the figures of both comparisons."""
-    return {**mixed_over_uniform(), **int8_worst_drop()}
-
-
-def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> dict[str, float]:
+def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> Mapping[str, float]:
     """Compare sensitivity-guided mixed precision with uniform precision of no smaller size.
 
-    The networks are small, so that few bits cost something. `mixed_over_uniform` is the lower end
-    of the 90 % interval of the paired differences; `uniform_drop` says what the weaker one loses.
+    The networks are small, so that few bits cost something.
     """
-    gains, drops = [], []
+    rows = []
     for seed in seeds:
         task = _small_task(seed)
         uniform = dict.fromkeys(quantizable(task.model), UNIFORM)
         mixed = _guided(task, _size(task.model, uniform))
-        plain, even, guided = (_accuracy(task, bits) for bits in ({}, uniform, mixed))
-        gains.append(guided - even)
-        drops.append(plain - even)
-    return {
-        "mixed_over_uniform": _lower_end(gains),
-        "mixed_over_uniform_mean": fmean(gains),
-        "uniform_drop": fmean(drops),
-    }
+        rows.append([_accuracy(task, bits) for bits in ({}, mixed, uniform)])
+    columns = (tuple(column) for column in zip(*rows, strict=True))
+    return Comparison(*columns).figures("mixed_over_uniform")
 
 
 def int8_worst_drop(folds: Sequence[int] = FOLDS, *, epochs: int | None = None) -> dict[str, float]:
@@ -158,12 +146,3 @@ def _served(task: Task, runtime: str, request: Quantization) -> float:
         outputs = deployment(*inputs)
         deployment.close()
     return 100 * task.metric(task.test.targets().numpy(), outputs)
-
-
-def _lower_end(differences: Sequence[float]) -> float:
-    """Return the lower end of Student's 90 % interval of a mean."""
-    count = len(differences)
-    if count < 2:
-        raise ValueError(f"an interval needs at least 2 differences, but got {count}.")
-    reach = float(stats.t.ppf(0.95, count - 1)) * stdev(differences) / math.sqrt(count)
-    return fmean(differences) - reach

@@ -34,7 +34,6 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "matrix-quick": "tests.benchmarks.matrix:run_quick",
         "overhead": "tests.benchmarks.overhead:run",
         "panel": "tests.benchmarks.panel:run",
-        "precision": "tests.benchmarks.precision:run",
         "search": "tests.benchmarks.search:run",
         "techniques": "tests.benchmarks.techniques:run",
     }
