@@ -15,7 +15,7 @@ from autoopt.demo.model import train_model
 from autoopt.handle.handle import Search
 
 IMPORTS = 7
-BUDGET_SECONDS = 120
+BUDGET_SECONDS = 300.0
 RERUN_TRIALS = 30
 
 _IMPORT = "import time; t = time.perf_counter(); import autoopt; print(time.perf_counter() - t)"
