@@ -44,6 +44,8 @@ class History:
         What the controller has to say, in sentences.
     choices
         Numbers that the person chose, oldest first.
+    cut_off_seconds
+        What candidates took that the end of a run cut off in a stage.
     """
 
     settings: Settings | None = None
@@ -61,6 +63,7 @@ class History:
     memory: dict[int, Stat] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
     commands: list[tuple[int, str, Mapping[str, Any]]] = field(default_factory=list)
+    cut_off_seconds: float = 0.0
 
     def add(self, events: Iterable[Event]) -> bool:
         """Fold more events in; return whether there were any."""
@@ -109,6 +112,7 @@ class History:
                 self.current = None
             case "abandoned":
                 self.started.pop(payload["number"], None)
+                self.cut_off_seconds += payload.get("seconds", 0.0)
                 self.current = None
             case "memory":
                 self.memory[payload["number"]] = Stat(**payload["stat"])
@@ -238,5 +242,5 @@ class History:
 
     @property
     def work_seconds(self) -> float:
-        """Seconds of training, building and measuring."""
-        return float(sum(stage["seconds"] for stage in self.stages))
+        """Seconds of training, building and measuring, that of a cut off candidate included."""
+        return float(sum(stage["seconds"] for stage in self.stages)) + self.cut_off_seconds

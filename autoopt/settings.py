@@ -12,8 +12,8 @@ from typing import Any
 from autoopt.measurement import Axis
 from search_spaces import SearchSpace
 
-SAMPLERS = ("staged", "tpe")
-"""Samplers that are known by name."""
+SAMPLERS = ("tpe", "staged")
+"""Samplers that are known by name, the usual one first."""
 
 FORMAT = 1
 """Version of the log's opening event."""
@@ -165,7 +165,7 @@ class Settings:
     own_techniques: tuple[str, ...] = ()
     bounded: tuple[Axis, ...] = ()
     measure_seconds: float = 1.0
-    sampler: str = "staged"
+    sampler: str = SAMPLERS[0]
 
     @property
     def bounded_axes(self) -> tuple[Axis, ...]:

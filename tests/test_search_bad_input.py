@@ -52,7 +52,7 @@ def test_what_is_unknown_is_said_with_what_is_known_and_nothing_is_begun(
 
 @pytest.mark.parametrize("sampler", [3, None, object(), dict])
 def test_what_is_no_sampler_is_refused_with_an_example(tmp_path: Path, sampler: object) -> None:
-    with pytest.raises(TypeError, match=r"`sampler` must be 'staged' or 'tpe'.*NSGAIISampler"):
+    with pytest.raises(TypeError, match=r"`sampler` must be 'tpe' or 'staged'.*NSGAIISampler"):
         start(tmp_path / "search", sampler=sampler)
     assert not (tmp_path / "search").exists()
 

@@ -291,6 +291,7 @@ class SearchController:
         _Ended
             If the search was stopped or the budget ended; the candidate is written as abandoned.
         """
+        start = time.perf_counter()
         pending = self.executor.start(stage, recipe, timeout=timeout)
         while (outcome := pending.poll(POLL_SECONDS)) is None:
             self._follow_commands()
@@ -299,7 +300,8 @@ class SearchController:
             if self._stop or (bounded and self._seconds_left() <= end):
                 pending.cancel()
                 if number is not None:
-                    self._append("abandoned", {"number": number})
+                    spent = time.perf_counter() - start
+                    self._append("abandoned", {"number": number, "seconds": spent})
                 raise _Ended(self._stop or "the budget in seconds is spent")
         return outcome
 
@@ -338,7 +340,9 @@ class SearchController:
         if "memory" in self.job.settings.measured:
             return
         for record in self.history.front.members:
-            if record.number in self.history.memory or self._seconds_left() <= 1.0:
+            # A runtime that compiles takes as long to serve as it took for the measurement.
+            needed = max(1.0, record.seconds.get("deployment", 0.0))
+            if record.number in self.history.memory or self._seconds_left() <= needed:
                 continue
             outcome = self._wait("memory", record.recipe, timeout=60.0, bounded=True)
             if isinstance(outcome, Done) and outcome.memory:

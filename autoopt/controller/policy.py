@@ -79,6 +79,8 @@ class Policy:
         """Return the next recipe that fits into the time left, or None when there is none."""
         seen = {recipe.id for recipe in history.started.values()}
         costs = Costs.learn(history)
+        if CAUTION * costs.cheapest() > seconds_left:
+            return None
         unfinished = self._unfinished(history)
         recipe = self._completion(unfinished, history, costs, seen, seconds_left)
         recipe = recipe or self._new_network(history, costs, seen, seconds_left)

@@ -63,7 +63,7 @@ def search(
     folder: str | Path | None = None,
     cache: str | Path | None = None,
     storage: str | None = None,
-    sampler: object = "staged",
+    sampler: object = SAMPLERS[0],
     techniques: Mapping[str, type] | None = None,
     limits: Limits | None = None,
     data_id: str | None = None,
@@ -116,8 +116,9 @@ def search(
     storage
         URL of an Optuna storage; SQLite in the search's folder when absent.
     sampler
-        ``"staged"`` (ours: expected improvement per expected second), ``"tpe"``, or any sampler
-        of Optuna's for several objectives. Cached networks are reused with every one.
+        ``"tpe"`` (multivariate, beside children of good networks), ``"staged"`` (expected
+        hypervolume improvement per expected second), or any sampler of Optuna's for several
+        objectives. Cached networks are reused with every one.
     techniques
         Your own: name to a frozen dataclass with ``slot``, ``settings`` (name to dimension),
         ``refuse`` and ``apply``.
