@@ -39,6 +39,9 @@ PATIENCE_SECONDS = 120.0
 RESERVE_SHARE = 0.03
 """Share of a budget in seconds that is kept for the memory of the front's members."""
 
+FRESH_PROCESS = 2.0
+"""Times as long as the measurement that serving in a fresh process may take."""
+
 
 class Chooser(Protocol):
     """Decides about the next candidate.
@@ -299,9 +302,8 @@ class SearchController:
             end = self._reserve() if number is not None else 0.0
             if self._stop or (bounded and self._seconds_left() <= end):
                 pending.cancel()
-                if number is not None:
-                    spent = time.perf_counter() - start
-                    self._append("abandoned", {"number": number, "seconds": spent})
+                spent = time.perf_counter() - start
+                self._append("abandoned", {"number": number, "seconds": spent})
                 raise _Ended(self._stop or "the budget in seconds is spent")
         return outcome
 
@@ -340,8 +342,8 @@ class SearchController:
         if "memory" in self.job.settings.measured:
             return
         for record in self.history.front.members:
-            # A runtime that compiles takes as long to serve as it took for the measurement.
-            needed = max(1.0, record.seconds.get("deployment", 0.0))
+            # A fresh process takes longer than the one that measured, which was warm.
+            needed = max(1.0, FRESH_PROCESS * record.seconds.get("deployment", 0.0))
             if record.number in self.history.memory or self._seconds_left() <= needed:
                 continue
             outcome = self._wait("memory", record.recipe, timeout=60.0, bounded=True)
