@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autoopt.errors import RefusedError
 from autoopt.plan import Keep
 from autoopt.techniques._call_order import MatrixLayer, called_layers, same_as_zeroed
-from autoopt.techniques._units import UnitGroup
+from autoopt.techniques._units import FoundUnits, UnitGroup
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +43,7 @@ class _Pair:
         )
 
 
-class FeedForwardUnits:
+class FeedForwardUnits(FoundUnits):
     """The hidden channels between linear layers, with a gate or without.
 
     A pair of layers is taken for a feed-forward one when cutting channels between them gives the
@@ -64,23 +63,7 @@ class FeedForwardUnits:
     """
 
     def __init__(self, model: nn.Module, task: Task) -> None:
-        self._pairs = {pair.down.name: pair for pair in _pairs(model, task)}
-        if not self._pairs:
-            raise RefusedError(NO_FEED_FORWARD)
-
-    @property
-    def groups(self) -> tuple[UnitGroup, ...]:
-        """Groups in the order in which they run, named after the layer that takes the channels."""
-        return tuple(pair.group() for pair in self._pairs.values())
-
-    def edits(self, kept: Mapping[str, Sequence[int]]) -> tuple[Keep, ...]:
-        """Return the edits that keep, of the group of each name, these channels."""
-        return tuple(
-            edit
-            for name, pair in self._pairs.items()
-            if len(kept[name]) < pair.down.taken
-            for edit in pair.edits(kept[name])
-        )
+        super().__init__(_pairs(model, task), NO_FEED_FORWARD)
 
 
 def _pairs(model: nn.Module, task: Task) -> Iterator[_Pair]:

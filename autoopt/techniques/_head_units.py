@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from autoopt.errors import RefusedError
 from autoopt.plan import Assign, Keep
 from autoopt.techniques._call_order import MatrixLayer, called_layers, same_as_zeroed
-from autoopt.techniques._units import UnitGroup
+from autoopt.techniques._units import FoundUnits, UnitGroup
 
 if TYPE_CHECKING:
     from autoopt.plan import Edit
@@ -79,7 +78,7 @@ class _Attention:
         return [*outs, Keep(self.give.name, "in", _flat(self.columns, kept)), *numbers]
 
 
-class HeadUnits:
+class HeadUnits(FoundUnits):
     """The attention heads of a network; heads that share a key go together.
 
     Parameters
@@ -96,24 +95,9 @@ class HeadUnits:
     """
 
     def __init__(self, model: nn.Module, task: Task) -> None:
-        self._found = {found.name: found for found in _attentions(model, task)}
-        if not self._found:
-            packed = [n for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)]
-            raise RefusedError(PACKED_HEADS.format(packed[0]) if packed else NO_HEADS)
-
-    @property
-    def groups(self) -> tuple[UnitGroup, ...]:
-        """Groups in the order in which they run, named after the module of the attention."""
-        return tuple(found.group() for found in self._found.values())
-
-    def edits(self, kept: Mapping[str, Sequence[int]]) -> tuple[Edit, ...]:
-        """Return the edits that keep, of the group of each name, these heads."""
-        return tuple(
-            edit
-            for name, found in self._found.items()
-            if len(kept[name]) < found.size
-            for edit in found.edits(kept[name])
-        )
+        packed = [n for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)]
+        none = PACKED_HEADS.format(packed[0]) if packed else NO_HEADS
+        super().__init__(_attentions(model, task), none)
 
 
 def _attentions(model: nn.Module, task: Task) -> Iterator[_Attention]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from autoopt.errors import RefusedError
 from autoopt.plan import Keep
 from autoopt.techniques._call_order import called_layers, same_as_zeroed
-from autoopt.techniques._units import Slice, UnitGroup
+from autoopt.techniques._units import FoundUnits, Slice, UnitGroup
 
 if TYPE_CHECKING:
     from autoopt.task import Task
@@ -43,7 +42,7 @@ class _Recurrent:
         return [Keep(self.name, "out", units), Keep(self.taker, "in", taken)]
 
 
-class RecurrentUnits:
+class RecurrentUnits(FoundUnits):
     """The hidden units of recurrent layers; all layers and directions of one keep the same.
 
     Parameters
@@ -60,23 +59,7 @@ class RecurrentUnits:
     """
 
     def __init__(self, model: nn.Module, task: Task) -> None:
-        self._found = {found.name: found for found in _recurrent(model, task)}
-        if not self._found:
-            raise RefusedError(NO_RECURRENT)
-
-    @property
-    def groups(self) -> tuple[UnitGroup, ...]:
-        """Groups in the order of the modules, named after the recurrent layer."""
-        return tuple(found.group() for found in self._found.values())
-
-    def edits(self, kept: Mapping[str, Sequence[int]]) -> tuple[Keep, ...]:
-        """Return the edits that keep, of the group of each name, these units."""
-        return tuple(
-            edit
-            for name, found in self._found.items()
-            if len(kept[name]) < found.size
-            for edit in found.edits(kept[name])
-        )
+        super().__init__(_recurrent(model, task), NO_RECURRENT)
 
 
 def _recurrent(model: nn.Module, task: Task) -> Iterator[_Recurrent]:

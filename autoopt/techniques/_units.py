@@ -7,12 +7,14 @@ importance is read off the columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from autoopt.errors import RefusedError
 
 if TYPE_CHECKING:
     from autoopt.plan import Edit
@@ -116,3 +118,50 @@ class Units(Protocol):
         RefusedError
             If the network does not run after the cuts.
         """
+
+
+class FoundGroup(Protocol):
+    """A group that was found in a network, and how it is cut."""
+
+    def group(self) -> UnitGroup:
+        """Return where its units lie."""
+
+    def edits(self, kept: Sequence[int]) -> Sequence[Edit]:
+        """Return the edits that keep these units."""
+
+
+class FoundUnits:
+    """Units of groups that were found one by one.
+
+    Parameters
+    ----------
+    found
+        The groups, in the order in which they run.
+    none
+        What to say where there is no group.
+
+    Raises
+    ------
+    RefusedError
+        If there is no group.
+    """
+
+    def __init__(self, found: Iterable[FoundGroup], none: str) -> None:
+        # By name: what is called twice is one group.
+        self._found = {group.name: (group, item) for item in found for group in (item.group(),)}
+        if not self._found:
+            raise RefusedError(none)
+
+    @property
+    def groups(self) -> tuple[UnitGroup, ...]:
+        """Groups in the order in which they run."""
+        return tuple(group for group, _ in self._found.values())
+
+    def edits(self, kept: Mapping[str, Sequence[int]]) -> tuple[Edit, ...]:
+        """Return the edits that keep, of the group of each name, these units."""
+        return tuple(
+            edit
+            for group, item in self._found.values()
+            if len(kept[group.name]) < group.size
+            for edit in item.edits(kept[group.name])
+        )
