@@ -30,7 +30,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Drop:
-    """Replace one shape-preserving module by the identity."""
+    """Leave out one block: what it takes first is what is given on."""
 
     module: str
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,7 +35,7 @@ def replay(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:
             case Keep(name):
                 cutter.keep(_named(network, name), edit)
             case Drop(name):
-                _put(network, name, nn.Identity())
+                _put(network, name, Skipped(_named(network, name)))
             case Assign(name):
                 _assign(_named(network, name), edit)
             case Factor(name, rank, scheme):
@@ -43,6 +44,28 @@ def replay(model: nn.Module, edits: Iterable[Edit]) -> nn.Module:
                 _tie([_named(network, name) for name in names], edit)
     cutter.check_shared(network)
     return network
+
+
+class Skipped(nn.Module):
+    """What stands where a block was: gives the first of whatever it takes.
+
+    Parameters
+    ----------
+    block
+        Plain numbers and words that it keeps about itself stay readable: the network around it
+        may ask for them (its number, or its kind of attention).
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        own = vars(self).keys()
+        for name, value in vars(block).items():
+            if name not in own and isinstance(value, bool | int | float | str):
+                setattr(self, name, value)
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Return the first input, whatever else there is."""
+        return (*inputs, *named.values())[0]
 
 
 def _named(network: nn.Module, name: str) -> nn.Module:

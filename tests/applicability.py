@@ -61,6 +61,10 @@ def has_feed_forward(task: Task) -> bool:
     return has_heads(task)
 
 
+def has_recurrent(task: Task) -> bool:
+    return any(isinstance(module, nn.RNNBase) for module in task.model.modules())
+
+
 def has_cuda(task: Task) -> bool:
     return torch.cuda.is_available()
 
@@ -71,6 +75,7 @@ NEEDS: Mapping[str, Need] = {
     "feed_forward": Need(has_feed_forward, "no feed-forward blocks beside attention"),
     "blocks": Need(has_repeated_blocks, "no repeated blocks"),
     "positions": Need(has_positions, "no layer works over space or time"),
+    "recurrent": Need(has_recurrent, "no recurrent layers"),
     "cuda": Need(has_cuda, "no CUDA device"),
 }
 
@@ -83,6 +88,7 @@ NEEDED_BY: Mapping[str, str] = {
     "heads": "heads",
     "feed_forward": "feed_forward",
     "blocks": "blocks",
+    "recurrent": "recurrent",
     "fp8": "cuda",
 }
 

@@ -48,6 +48,12 @@ RUNTIMES = ("onnxruntime", "openvino", "eager")
 
 RECOVERY = ("finetune", {"epochs": 2, "learning_rate": 3e-3})
 
+RECOVERY_OF = {"fresh": ("finetune", {"epochs": 8, "learning_rate": 3e-3})}
+"""Nothing is inherited: it has to learn what the original learned in as many epochs."""
+
+AS_USUAL = {"soft_threshold"}
+"""Techniques whose training is the technique: made shorter it is another one."""
+
 SKILL_KEPT = {
     "student": 0.4,
     "pruning": 0.4,
@@ -55,11 +61,12 @@ SKILL_KEPT = {
     "recovery": 0.7,
     "quantization": 0.8,
 }
-"""Share of the way from guessing to the original that must be left after two epochs of recovery
+"""Share of the way from guessing to the original that must be left after the recovery
 (after none, for quantization), by slot; by technique where that is too much to ask."""
 SKILL_OF = {
-    # Nothing is inherited: two epochs are less than these networks once learned in.
-    "fresh": 0.0,
+    "fresh": 0.2,
+    # Two thirds of the weights become zero, those of gates too.
+    "soft_threshold": 0.3,
     # Width and depth halved at once leave an eighth of the network.
     "width_depth": 0.2,
     # Ranges by minimum and maximum are wide where attention or gates have rare large values.
@@ -117,7 +124,8 @@ def subjects() -> Iterator[Subject]:
             usual = {name: dimension.usual for name, dimension in dimensions.items()}
             cls = load_technique(slot, option)
             fields = {field.name for field in dataclasses.fields(cls)}
-            settings: dict[str, Any] = {**usual, **dict.fromkeys(SHORTEST & fields, 1)}
+            short = set() if option in AS_USUAL else SHORTEST & fields
+            settings: dict[str, Any] = {**usual, **dict.fromkeys(short, 1)}
             yield Subject(slot, option, settings, option)
             for name in SPLIT_BY:
                 dimension = dimensions.get(name)
@@ -163,7 +171,8 @@ class Contract:
             return "failed", f"{type(error).__name__}: {error}"[:500]
 
     def _check_structure(self, subject: Subject) -> str:
-        recipe = Recipe.of({subject.slot: (subject.option, subject.settings), "recovery": RECOVERY})
+        recovery = RECOVERY_OF.get(subject.option, RECOVERY)
+        recipe = Recipe.of({subject.slot: (subject.option, subject.settings), "recovery": recovery})
         self.bench.build_network(recipe)
         network = self.bench.network(recipe)
         self._check_network(network)

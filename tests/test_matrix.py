@@ -43,6 +43,7 @@ def test_every_line_of_the_table_is_a_subject():
         ("heads", TRANSFORMERS),
         ("feed_forward", TRANSFORMERS),
         ("positions", set(ARCHITECTURES) - {"mlp", "tied"}),
+        ("recurrent", {"lstm", "gru"}),
         ("cuda", set(ARCHITECTURES) if torch.cuda.is_available() else set()),
     ],
 )

@@ -102,6 +102,20 @@ def test_a_dropped_module_gives_back_what_it_gets():
     assert torch.equal(network(torch.tensor([1.0, 2.0, 3.0])), torch.tensor([1.0, 2.0, 3.0]))
 
 
+def test_what_stands_for_a_block_takes_whatever_the_block_took():
+    class Block(nn.Linear):
+        def __init__(self):
+            super().__init__(2, 2)
+            self.kind = "windowed"
+
+    block: Any = replay(nn.ModuleDict({"a": Block()}), [Drop("a")]).get_submodule("a")
+    x = torch.ones(2)
+    assert block(x, None, mask=torch.zeros(2)) is x
+    assert block(hidden=x, mask=None) is x
+    assert block.kind == "windowed"
+    assert not list(block.parameters())
+
+
 def test_indices_count_in_the_module_as_earlier_edits_left_it():
     layer = nn.Linear(2, 5)
     cut = kept([keep("out", 1, 2, 4), keep("out", 2)], layer)

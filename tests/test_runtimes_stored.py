@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from autoopt.runtimes.layers import grid_of, layer_bits, resolve
 from autoopt.runtimes.packed_layers import PackedLayer, pack_layers
 from autoopt.targets import load_target
 from autoopt.task import Task, make_task
+from tests.architectures import untrained_task
 from tests.runtime_builds import REQUESTS, built, distance, expected, samples, tiny_task
 
 STORED = [name for name, request in REQUESTS.items() if request.stores]
@@ -279,6 +281,16 @@ def test_a_calibration_that_does_not_exist_is_refused():
     request = Quantization("static", 8, calibration="guess")
     reason = load_runtime("onnxruntime").refuse(request, tiny_task("cnn"), load_target("cpu"))
     assert reason == "calibration must be one of minmax, percentile, mse, entropy, but got 'guess'."
+
+
+def test_a_weight_of_several_layers_stays_one_in_dynamic_int8(tmp_path: Path):
+    task = untrained_task("tied")
+    load_runtime("onnxruntime").build(task.model, Quantization("dynamic", 8), task, tmp_path)
+    model = onnx.load(tmp_path / "model.onnx")
+    weights = {item.name for item in model.graph.initializer if len(item.dims) == 2}
+    users = [name for node in model.graph.node for name in node.input if name in weights]
+    # Down and again share theirs; its transpose, the middle and the head have their own.
+    assert sorted(Counter(users).values()) == [1, 1, 1, 2]
 
 
 def test_openvino_refuses_dynamic_int8_where_most_weights_lie_in_convolutions():

@@ -6,8 +6,10 @@ from torch import nn
 
 from autoopt.errors import RefusedError
 from autoopt.plan import Drop
+from autoopt.replay import replay
 from autoopt.techniques._blocks import changes, droppable
 from autoopt.techniques.students import DepthStudent
+from tests.architectures import untrained_task
 from tests.technique_models import HERE, Residual, task_of
 
 
@@ -93,3 +95,21 @@ def test_a_network_without_repeated_blocks_is_refused():
     assert "no repeated blocks" in str(DepthStudent(0.5).refuse(task, HERE))
     with pytest.raises(RefusedError, match="no repeated blocks"):
         DepthStudent(0.5).edits(task.model, task)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [
+        ("vit", "vit.layers"),
+        ("bert", "bert.encoder.layer"),
+        ("gpt2", "transformer.h"),
+        ("llama", "model.layers"),
+    ],
+)
+def test_blocks_of_transformers_go_whole_though_they_take_masks_and_positions(name, blocks):
+    task = untrained_task(name)
+    assert droppable(task.model, task) == [f"{blocks}.{number}" for number in range(3)]
+    network = replay(task.model, DepthStudent(0.5).edits(task.model, task)).eval()
+    left = {key for key, _ in network.named_parameters() if key.startswith(blocks)}
+    assert len({key.removeprefix(f"{blocks}.").partition(".")[0] for key in left}) == 1
+    assert task.forward(network, task.example).isfinite().all()

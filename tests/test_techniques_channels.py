@@ -8,11 +8,23 @@ import torch
 from torch import nn
 
 from autoopt.errors import RefusedError
+from autoopt.plan import Keep
 from autoopt.replay import replay
+from autoopt.task import Task
 from autoopt.techniques._channel_groups import ChannelGraph, aligned, refusal
 from autoopt.techniques.channel_pruning import MagnitudePruning
 from autoopt.techniques.students import WidthStudent
+from tests.architectures import untrained_task
 from tests.technique_models import HERE, NETS, UNTRACEABLE, task_of
+
+
+def keeps(student: WidthStudent, model: nn.Module, task: Task) -> list[Keep]:
+    """The edits, all of which cut channels here."""
+    edits = student.edits(model, task)
+    kept = [edit for edit in edits if isinstance(edit, Keep)]
+    assert len(kept) == len(edits)
+    return kept
+
 
 CUTS: list[WidthStudent | MagnitudePruning] = [
     WidthStudent(0.5),
@@ -50,7 +62,7 @@ def test_replaying_gives_bit_for_bit_what_torch_pruning_itself_makes(kind, cut):
 @pytest.mark.parametrize("kind", NETS)
 def test_half_the_width_leaves_a_multiple_of_eight_channels_and_a_quarter_of_the_weights(kind):
     task = task_of(kind)
-    edits = WidthStudent(0.5).edits(task.model, task)
+    edits = keeps(WidthStudent(0.5), task.model, task)
     assert all(len(edit.indices) % 8 == 0 for edit in edits)
     count = [
         sum(p.numel() for p in m.parameters()) for m in (task.model, replay(task.model, edits))
@@ -64,12 +76,13 @@ def test_the_last_layer_keeps_its_width(kind):
     for cut in CUTS:
         edits = cut.edits(task.model, task)
         last = [name for name, m in task.model.named_modules() if isinstance(m, nn.Linear)][-1]
-        assert not [edit for edit in edits if edit.module == last and edit.axis == "out"]
+        kept = [edit for edit in edits if isinstance(edit, Keep)]
+        assert not [edit for edit in kept if edit.module == last and edit.axis == "out"]
 
 
 def test_heads_of_a_fixed_size_stay_whole_and_the_rest_is_cut():
     task = task_of("attention")
-    edits = {(edit.module, edit.axis): edit for edit in WidthStudent(0.5).edits(task.model, task)}
+    edits = {(edit.module, edit.axis): edit for edit in keeps(WidthStudent(0.5), task.model, task)}
     assert ("blocks.0.query", "out") not in edits
     assert len(edits["blocks.0.up", "out"].indices) == 64
 
@@ -82,7 +95,7 @@ def test_channels_of_small_weights_go_first():
             layer.weight[4:28] *= 1e-3
     (edit,) = [
         edit
-        for edit in WidthStudent(0.25).edits(model, task)
+        for edit in keeps(WidthStudent(0.25), model, task)
         if edit.module == "6" and edit.axis == "out"
     ]
     assert set(edit.indices) == {0, 1, 2, 3, 28, 29, 30, 31}
@@ -128,10 +141,28 @@ def test_shared_weights_stay_shared_after_the_cut():
 @pytest.mark.parametrize("kind", UNTRACEABLE)
 def test_what_cannot_be_traced_is_refused_with_its_name_and_reason(kind):
     task = task_of(kind)
-    for cut in (WidthStudent(0.5), MagnitudePruning(0.5)):
-        reason = cut.refuse(task, HERE)
-        assert reason is not None
-        assert {"lstm": "'lstm' (LSTM)", "encoder": "TransformerEncoderLayer"}[kind] in reason
+    reason = MagnitudePruning(0.5).refuse(task, HERE)
+    assert reason is not None
+    assert {"lstm": "'lstm' (LSTM)", "encoder": "TransformerEncoderLayer"}[kind] in reason
+    assert "`heads`, `feed_forward` and `recurrent`" in reason
+
+
+def test_a_student_of_half_the_width_has_half_the_units_where_channels_cannot_be_followed():
+    for name in ("gpt2", "llama", "lstm"):
+        task = untrained_task(name)
+        student = WidthStudent(0.5)
+        assert student.refuse(task, HERE) is None
+        network: Any = replay(task.model, student.edits(task.model, task)).eval()
+        assert task.forward(network, task.example).isfinite().all()
+        if name == "gpt2":
+            assert network.transformer.h[0].attn.num_heads == 2
+            assert network.transformer.h[2].mlp.c_fc.weight.shape == (48, 96)
+        if name == "llama":
+            assert network.model.layers[1].mlp.gate_proj.out_features == 48
+            assert network.model.layers[1].self_attn.q_proj.out_features == 24
+        if name == "lstm":
+            original: Any = task.model
+            assert network.recurrent.hidden_size * 2 == original.recurrent.hidden_size
 
 
 def test_a_network_without_hidden_channels_is_refused():

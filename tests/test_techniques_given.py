@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,11 @@ def test_width_and_depth_at_once_leave_less_than_either(kind: str) -> None:
 
 
 def test_only_what_is_cut_can_be_refused() -> None:
-    lstm, shared = task_of("lstm"), task_of("shared")
-    assert "cannot be cut" in str(WidthDepthStudent(0.5, 1).refuse(lstm, HERE))
-    assert WidthDepthStudent(1, 1).refuse(lstm, HERE) is None
+    plain, shared = task_of("plain"), task_of("shared")
+    computed = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 4)))
+    task = dataclasses.replace(plain, model=computed)
+    assert "parametrization" in str(WidthDepthStudent(0.5, 1).refuse(task, HERE))
+    assert WidthDepthStudent(1, 1).refuse(task, HERE) is None
     assert "no repeated blocks" in str(WidthDepthStudent(1, 0.5).refuse(shared, HERE))
     with pytest.raises(ValueError, match="`depth` must be above 0 and at most 1, but got 0"):
         WidthDepthStudent(depth=0)
@@ -90,6 +93,13 @@ def test_fresh_weights_are_new_the_same_for_a_seed_and_of_the_usual_scale(name: 
             assert not torch.equal(value, other.state_dict()[key])
     with torch.no_grad():
         assert bool(task.forward(first.eval(), task.example).isfinite().all())
+
+
+def test_fresh_embeddings_have_the_spread_of_those_they_replace() -> None:
+    table = nn.Embedding(200, 16)
+    nn.init.normal_(table.weight, std=0.02)
+    spread = float(with_fresh_weights(table, 0).get_parameter("weight").detach().std())
+    assert spread == pytest.approx(0.02, rel=0.1)
 
 
 def test_a_fresh_student_needs_a_recovery_that_trains(tmp_path: Path) -> None:

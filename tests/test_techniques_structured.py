@@ -158,7 +158,7 @@ def test_channels_that_never_end_are_refused_in_time():
     task = hf_task("llama")
     reason = str(ChannelPruning().refuse(task, HERE))
     assert "more than 10,000 steps" in reason
-    assert "heads and feed-forward channels can be cut" in reason
+    assert "`heads`, `feed_forward` and `recurrent` cut inside" in reason
 
 
 def test_what_has_no_units_of_a_kind_is_refused_in_words():

@@ -12,6 +12,7 @@ import numpy as np
 from autoopt.runtimes.calibration import activation_ranges, calibration_batches
 from autoopt.runtimes.layers import FLOAT, layer_bits
 from autoopt.runtimes.onnx_files import weight_layers
+from autoopt.runtimes.onnx_shared import share, unshare
 from autoopt.runtimes.onnx_weights import layer_names
 from autoopt.runtimes.quiet import quiet_library
 from autoopt.runtimes.weight_names import layer_of
@@ -68,12 +69,14 @@ def quantize_dynamic_int8(
 ) -> tuple[onnx.ModelProto, dict[str, int]]:
     """Return the model with int8 weights whose activations are quantized as they come.
 
-    And the bits of each layer.
+    And the bits of each layer. The model that was given is changed.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     bits = layer_bits(request, layer_names(model))
+    left = _left(model, bits)
+    unshare(model)
     with TemporaryDirectory() as scratch, quiet_library(""):
         plain, done = (Path(scratch) / f"{name}.onnx" for name in "ab")
         onnx.save(model, plain)
@@ -84,10 +87,12 @@ def quantize_dynamic_int8(
             per_channel=request.granularity == "per_channel",
             # Convolutions in integers take unsigned weights only.
             weight_type=QuantType.QUInt8,
-            nodes_to_exclude=_left(model, bits),
+            nodes_to_exclude=left,
             extra_options={"MatMulConstBOnly": True},
         )
-        return onnx.load(done), bits
+        quantized = onnx.load(done)
+    share(quantized)
+    return quantized, bits
 
 
 def _left(model: onnx.ModelProto, bits: dict[str, int]) -> list[str]:

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autoopt.plan import Drop
+from autoopt.techniques._trial import failure
+
 if TYPE_CHECKING:
     from autoopt.task import Inputs, Task
 
@@ -22,16 +25,17 @@ _SAMPLES = 64
 def droppable(model: nn.Module, task: Task) -> list[str]:
     """Return the names of the blocks that could be left out, in the order in which they run.
 
-    A block is called once, takes one tensor and gives one of the same shape, holds weights, and
-    has a sibling of its class. Of nested candidates the outer one counts, unless it only holds
-    the inner ones; single layers count where there is nothing larger.
+    A block is called once, gives one tensor of the shape of the first that it takes (masks and
+    positions may follow), holds weights, and has a sibling of its class. Of nested candidates the
+    outer one counts, unless it only holds the inner ones; single layers count where there is
+    nothing larger. The network must run without it.
     """
     order = _shape_preserving(model, task)
     repeated = {name for name in order if _is_repeated(model, name)}
     larger = {name for name in repeated if any(model.get_submodule(name).children())}
     candidates = larger or repeated
     picked = _outermost(model, candidates)
-    return [name for name in order if name in picked]
+    return [name for name in order if name in picked and failure(model, task, [Drop(name)]) is None]
 
 
 def changes(model: nn.Module, task: Task, names: Sequence[str]) -> dict[str, float]:
@@ -51,9 +55,14 @@ def _shape_preserving(model: nn.Module, task: Task) -> list[str]:
     calls: dict[str, list[bool]] = defaultdict(list)
 
     def look(name: str, inputs: tuple[Any, ...], output: Any) -> None:
-        single = len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)
+        first, *others = inputs
         calls[name].append(
-            single and inputs[0].shape == output.shape and inputs[0].dtype == output.dtype
+            isinstance(first, Tensor)
+            and isinstance(output, Tensor)
+            and first.shape == output.shape
+            and first.dtype == output.dtype
+            # What joins two of a kind is no block of either.
+            and not any(isinstance(x, Tensor) and x.shape == first.shape for x in others)
         )
 
     names = [
@@ -77,7 +86,7 @@ def _run(
 
     def hook_for(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-            look(name, (*args, *kwargs.values()) if args else (None,), out)
+            look(name, (*args, *kwargs.values()) or (None,), out)
 
         return hook
 

@@ -49,6 +49,7 @@ _UNTRACEABLE: Mapping[type[nn.Module], str] = {
     nn.TransformerEncoderLayer: "its fused kernel and heads hide the widths from the trace",
     nn.TransformerDecoderLayer: "its fused kernel and heads hide the widths from the trace",
 }
+INSTEAD = "`heads`, `feed_forward` and `recurrent` cut inside the layers where they can"
 Axis = Literal["out", "in"]
 _AXES: tuple[Axis, ...] = ("out", "in")
 
@@ -94,7 +95,7 @@ def refusal(model: nn.Module) -> str | None:
             if isinstance(module, kind):
                 return (
                     f"the channels of {name or 'the model'!r} ({type(module).__name__}) "
-                    f"cannot be cut: {reason}"
+                    f"cannot be cut: {reason}; {INSTEAD}"
                 )
         if parametrize.is_parametrized(module):
             return f"the weights of {name!r} are computed by a parametrization; remove it first"
@@ -144,7 +145,7 @@ class ChannelGraph:
                 f"the channels cannot be traced: {type(error).__name__}: {error}"
             ) from error
         if not self.groups:
-            raise RefusedError("the network has no hidden channels that could be cut")
+            raise RefusedError(f"the network has no hidden channels that could be cut; {INSTEAD}")
 
     def edits(self, kept: Mapping[str, Sequence[int]]) -> tuple[Keep, ...]:
         """Return the edits that keep, of the group of each root, these channels.
@@ -300,7 +301,7 @@ class _StepLimit:
         if self._left < 0:
             raise RefusedError(
                 f"following the channels takes more than {MOST_STEPS:,} steps, as with rotary "
-                "embeddings; heads and feed-forward channels can be cut one by one"
+                f"embeddings; {INSTEAD}"
             )
         return indices
 

@@ -14,13 +14,14 @@ def with_fresh_weights(network: nn.Module, seed: int) -> nn.Module:
     """Return a copy whose weights and statistics are as before any training.
 
     Layers draw them in their own way (``reset_parameters``); what a module of another kind holds
-    is drawn from the normal distribution of the mean and spread that it has.
+    is drawn from the normal distribution of the mean and spread that it has. So are embeddings:
+    by themselves they are drawn far wider than language models start with.
     """
     fresh = copy.deepcopy(network)
     with seeded(seed), torch.no_grad():
         for module in fresh.modules():
             reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
+            if callable(reset) and not isinstance(module, nn.Embedding):
                 reset()
             else:
                 _redraw(module)

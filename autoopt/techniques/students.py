@@ -15,12 +15,13 @@ from autoopt.replay import replay
 from autoopt.techniques._blocks import changes, droppable
 from autoopt.techniques._channel_groups import ChannelGraph, aligned, refusal
 from autoopt.techniques._fresh import with_fresh_weights
+from autoopt.techniques._inner_widths import inner_widths
 
 if TYPE_CHECKING:
     from torch import nn
 
     from autoopt.interfaces import Target
-    from autoopt.plan import Keep
+    from autoopt.plan import Edit
     from autoopt.task import Task
 
 
@@ -29,7 +30,9 @@ class WidthStudent:
     """Scale every hidden width alike; each layer inherits its strongest channels.
 
     Widths of 8 and more are rounded to a multiple of 8, which processors compute faster; none
-    falls below 4 channels by it.
+    falls below 4 channels by it. Where channels cannot be followed through the whole network (the
+    stream that all blocks add to, gates, rotary embeddings), the widths inside its parts are
+    scaled: heads, feed-forward channels, recurrent units.
 
     Attributes
     ----------
@@ -44,20 +47,35 @@ class WidthStudent:
         _check_fraction(self.fraction)
 
     def refuse(self, task: Task, target: Target) -> str | None:
-        """Say which module's channels cannot be traced, or None."""
-        return refusal(task.model)
+        """Say which module's channels cannot be traced where nothing else is there, or None."""
+        reason = refusal(task.model)
+        if reason is None:
+            return None
+        try:
+            inner_widths(task.model, task, self.fraction)
+        except RefusedError:
+            return reason
+        return None
 
-    def edits(self, model: nn.Module, task: Task) -> tuple[Keep, ...]:
+    def edits(self, model: nn.Module, task: Task) -> tuple[Edit, ...]:
         """Return what each module keeps.
 
         Raises
         ------
         RefusedError
-            If no channel can be cut, or the network does not run after the cut.
+            If nothing can be cut, or the network does not run after the cut.
         """
         if self.fraction == 1:
             return ()
-        graph = ChannelGraph(model, task)
+        try:
+            if reason := refusal(model):
+                raise RefusedError(reason)
+            graph = ChannelGraph(model, task)
+        except RefusedError as untraced:
+            try:
+                return inner_widths(model, task, self.fraction)
+            except RefusedError:
+                raise untraced from None
         return graph.edits(
             {
                 group.root: group.strongest(aligned(self.fraction * group.size))
@@ -76,7 +94,7 @@ class DepthStudent:
     Attributes
     ----------
     fraction
-        Share of those blocks that stays, 0 < fraction ≤ 1.
+        Share of those blocks that stays, 0 < fraction ≤ 1; below 1 at least one goes.
     """
 
     fraction: float = 0.5
@@ -100,9 +118,9 @@ class DepthStudent:
         names = droppable(model, task)
         if not names:
             raise RefusedError(_NO_BLOCK)
-        count = round((1 - self.fraction) * len(names))
-        if count == 0:
+        if self.fraction == 1:
             return ()
+        count = max(1, round((1 - self.fraction) * len(names)))
         change = changes(model, task, names)
         bounds = [len(names) * number // count for number in range(count + 1)]
         return tuple(
@@ -135,13 +153,13 @@ class WidthDepthStudent:
         deep = DepthStudent().refuse(task, target) if self.depth < 1 else None
         return deep or (WidthStudent().refuse(task, target) if self.width < 1 else None)
 
-    def edits(self, model: nn.Module, task: Task) -> tuple[Drop | Keep, ...]:
+    def edits(self, model: nn.Module, task: Task) -> tuple[Edit, ...]:
         """Return the blocks to leave out, then what each module keeps.
 
         Raises
         ------
         RefusedError
-            If there is no such block, no channel can be cut, or the network does not run.
+            If there is no such block, nothing can be cut, or the network does not run.
         """
         dropped = DepthStudent(self.depth).edits(model, task) if self.depth < 1 else ()
         return (*dropped, *WidthStudent(self.width).edits(replay(model, dropped), task))

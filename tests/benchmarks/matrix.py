@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.box import MARKDOWN
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from tests.architectures import ARCHITECTURES, trained_task
@@ -19,17 +21,25 @@ from tests.contract import Cell, Contract, Subject, subjects
 QUICK = ("mlp", "resnet", "gpt2")
 """A table, images, text: one of each for the quick run."""
 
-MARKS = {"ok": "+", "refused": "r", "not_applicable": ".", "failed": "FAILED"}
+MARKS = {"ok": "+", "refused": "r", "not_applicable": ".", "failed": "F"}
+
+WIDEST = 200
+"""Characters of a line: the matrix must not be folded where no terminal is."""
 
 
 def run() -> Report:
     """Check all of them and print the matrix."""
-    return report(cells(ARCHITECTURES), console=Console())
+    return report(cells(_watched(ARCHITECTURES)), console=Console(width=WIDEST))
 
 
 def run_quick() -> Report:
     """Check all techniques on a few architectures."""
-    return report(cells(QUICK), console=Console())
+    return report(cells(_watched(QUICK)), console=Console(width=WIDEST))
+
+
+def _watched(names: Iterable[str]) -> Iterable[str]:
+    """Show on standard error how far it is, with an estimate."""
+    return track(list(names), "architectures", console=Console(stderr=True))
 
 
 def cells(architectures: Iterable[str], chosen: Sequence[Subject] = ()) -> Iterator[Cell]:
@@ -71,12 +81,13 @@ def matrix(listed: Sequence[Cell]) -> Table:
     """Return techniques by architectures as a table of marks."""
     columns = list(dict.fromkeys(cell.architecture for cell in listed))
     table = Table(
-        title="+ works   r refused with a reason   . the architecture lacks the part",
+        title="+ works   r refused with a reason   . the architecture lacks the part   F fails",
         title_justify="left",
+        box=MARKDOWN,
     )
     table.add_column("technique", no_wrap=True)
     for name in columns:
-        table.add_column(name, justify="center")
+        table.add_column(name, justify="center", no_wrap=True)
     marks = {(cell.technique, cell.architecture): MARKS[cell.outcome] for cell in listed}
     for technique in dict.fromkeys(cell.technique for cell in listed):
         table.add_row(technique, *(marks.get((technique, name), "") for name in columns))
