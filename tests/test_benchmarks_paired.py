@@ -32,5 +32,6 @@ def test_every_known_result_is_in_the_table():
         "iterative_over_oneshot",
         "activation_aware_over_plain",
         "int8_worst_drop",
+        "half_distilled_drop",
     }
     assert {measure.__name__ for measure in FIGURES} == wanted

@@ -77,17 +77,19 @@ class DigitsNet(nn.Module):
         return logits
 
 
-def train_model(seed: int = 0, *, epochs: int = EPOCHS) -> tuple[DigitsNet, float]:
+def train_model(seed: int = 0, *, split: int = 0, epochs: int = EPOCHS) -> tuple[DigitsNet, float]:
     """Train a fresh network on the digits; return it in eval mode with its validation accuracy.
 
     Parameters
     ----------
     seed
-        Decides weights and order; the data keep their own split.
+        Decides weights and order.
+    split
+        The seed of `digits`: which images it learns from.
     epochs
         Passes over the train part, under one cycle of the learning rate.
     """
-    train, validation, _ = digits()
+    train, validation, _ = digits(split)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model = DigitsNet()

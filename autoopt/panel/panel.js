@@ -3,13 +3,22 @@
 // All views in the page, also those of other searches, which load this code once more.
 const VIEWS = Symbol.for("autoopt.views");
 
+// A notebook's command mode would take a "b" typed here for "insert a cell below". JupyterLab listens
+// while the event rises; Notebook 7 while it falls, and minds this attribute of Lumino's, which
+// the very element must have, since its bindings may name what has the focus.
+const DEAF = "data-lm-suppress-shortcuts";
+
 function guardKeys(root) {
-  // JupyterLab's command mode would take a "b" typed here for "insert a cell below".
+  const isForAll = ({ ctrlKey, metaKey, shiftKey, key }) =>
+    ((ctrlKey || metaKey) && key.toLowerCase() === "s") || (shiftKey && key === "Enter");
+  const early = (event) => {
+    if (root.contains(event.target)) event.target.toggleAttribute(DEAF, !isForAll(event));
+  };
+  window.addEventListener("keydown", early, true);
   root.addEventListener("keydown", (event) => {
-    const saves = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s";
-    const runs = event.shiftKey && event.key === "Enter";
-    if (!saves && !runs) event.stopPropagation();
+    if (!isForAll(event)) event.stopPropagation();
   });
+  return { destroy: () => window.removeEventListener("keydown", early, true) };
 }
 
 // The saved notebook shows the front as static HTML; beside a living panel it would be there twice.
@@ -44,19 +53,23 @@ function renderPanel(store, el) {
   main.append(plot, card.node, below, compare.node);
   frame.append(header.node, needs.node, main, why.node);
   root.append(frame, voice.node, ...twinHider(store.twin()));
-  guardKeys(root);
+  const guard = guardKeys(root);
   el.replaceChildren(root);
 
-  const parts = [header, needs, toolbar, chart, card, coordinates, table, compare, why];
+  // What is looked at while trials arrive, and what follows a frame later, so that thousands of
+  // rows and lines do not hold a new point up.
+  const first = [header, needs, toolbar, chart, card];
+  const others = [coordinates, table, compare, why];
   let asked = 0;
   const wanted = new Set(["all"]);
   const draw = () => {
     asked = 0;
-    const isAll = wanted.has("all");
-    if (isAll) for (const part of parts) part.draw();
-    if (!isAll && wanted.has("status")) header.draw();
-    if (!isAll && wanted.has("mark")) for (const part of parts) part.mark?.();
-    wanted.clear();
+    const [isAll, isNew, isLate, isStatus, isMark] = ["all", "rows", "others", "status", "mark"].map((what) => wanted.delete(what));
+    if (isAll || isNew) for (const part of first) part.draw();
+    else if (isStatus) header.draw();
+    if (isAll || (isLate && !isNew)) for (const part of others) part.draw();
+    else if (isNew) ask("others");
+    if (isMark && !isAll) for (const part of [...first, ...others]) part.mark?.();
   };
   const ask = (what) => {
     wanted.add(what);
@@ -67,7 +80,7 @@ function renderPanel(store, el) {
   return () => {
     cancelAnimationFrame(asked);
     unsubscribe();
-    for (const part of [header, chart, coordinates, voice, reader]) part.destroy();
+    for (const part of [header, chart, coordinates, voice, reader, guard]) part.destroy();
   };
 }
 

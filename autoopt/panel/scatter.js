@@ -29,6 +29,7 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
   const marks = new Map();
   const promoted = new Set();
   const seen = new Set();
+  const stamps = new Map();
   let first = true;
   let drawn = null;
 
@@ -121,16 +122,13 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
     if (!points.length) return;
     const picture = context.createImageData(canvas.width, canvas.height);
     const pixels = new Uint32Array(picture.data.buffer);
-    const stamps = new Map();
     for (const { place, px, py, kind, scale } of points) {
       const pass = store.found.pass[place];
       const size = Math.round(10 * scale) / 10;
-      const name = `${kind} ${colours.classOf(place)} ${pass} ${size}`;
+      const tone = reader.read(colours.classOf(place));
+      const name = `${kind} ${tone} ${pass} ${ratio * size}`;
       let stamp = stamps.get(name);
-      if (!stamp) {
-        stamp = stampOf(SHAPES[kind], reader.read(colours.classOf(place)), pass, ratio * size);
-        stamps.set(name, stamp);
-      }
+      if (!stamp) stamps.set(name, stamp = stampOf(SHAPES[kind], tone, pass, ratio * size));
       stampInto(pixels, canvas.width, stamp, Math.round(py * ratio) * canvas.width + Math.round(px * ratio));
     }
     context.putImageData(picture, 0, 0);

@@ -87,19 +87,19 @@ function createStore(model) {
     for (const listener of listeners) listener(what);
   }
 
-  function changed() {
+  function changed(what = "all") {
     store.revision += 1;
-    notify("all");
+    notify(what);
   }
 
-  function analyseAgain() {
+  function analyseAgain(what = "all") {
     store.found = analyse(trials, store.objectives(), filter);
-    changed();
+    changed(what);
   }
 
   function takeColumns(columns) {
     trials.take(columns);
-    analyseAgain();
+    analyseAgain("rows");
   }
 
   function takeStatus(status) {
@@ -120,7 +120,7 @@ function createStore(model) {
   takeStatus(model.get("status"));
   model.on("change:columns", () => takeColumns(model.get("columns")));
   model.on("change:status", () => takeStatus(model.get("status")));
-  model.on("change:objectives", analyseAgain);
+  model.on("change:objectives", () => analyseAgain());
   model.on("change:filter", () => {
     filter = { ...NO_FILTER, ...model.get("filter") };
     analyseAgain();
@@ -129,7 +129,7 @@ function createStore(model) {
     looks = model.get("looks") ?? {};
     changed();
   });
-  for (const name of ["needs", "notes", "chosen"]) model.on(`change:${name}`, changed);
+  for (const name of ["needs", "notes", "chosen"]) model.on(`change:${name}`, () => changed());
   model.on("change:selected", () => notify("mark"));
   model.on("msg:custom", (message) => {
     if (message.kind === "rows") takeColumns(message.columns);

@@ -1,15 +1,9 @@
-"""Known results of quantization, for the benchmark of techniques.
-
-Figures are points of accuracy.
-"""
+"""Mixed precision against uniform precision at equal size, for the benchmark of techniques."""
 
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,19 +13,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from autoopt.build.sensitivity import sensitivity
-from autoopt.demo.data import digits
-from autoopt.demo.model import train_model
-from autoopt.interfaces import Parallel, Quantization
+from autoopt.interfaces import Quantization
 from autoopt.precision import Grid, as_rows, on_grid, quantizable, store
-from autoopt.runtimes import load_runtime
 from autoopt.task import Task, make_task
 from tests.benchmarks.paired import Comparison
 
 if TYPE_CHECKING:
-    from autoopt.interfaces import Array
+    pass
 
 SEEDS = range(10)
-FOLDS = range(5)
 EPOCHS = 12
 WIDTH = 5
 # Uniform in 3 bits, against 2 bits for most layers and 4 for the most sensitive.
@@ -51,22 +41,6 @@ def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> Mapping[str, float]:
         rows.append([_accuracy(task, bits) for bits in ({}, mixed, uniform)])
     columns = (tuple(column) for column in zip(*rows, strict=True))
     return Comparison(*columns).figures("mixed_over_uniform")
-
-
-def int8_worst_drop(folds: Sequence[int] = FOLDS, *, epochs: int | None = None) -> dict[str, float]:
-    """Return what static int8 loses in the worst runtime, over the test parts of all folds."""
-    lost: dict[str, list[float]] = {"onnxruntime": [], "openvino": []}
-    for seed in folds:
-        model, _ = train_model(seed) if epochs is None else train_model(seed, epochs=epochs)
-        task = make_task(model, digits(seed), request_size=16, threads=2)
-        for runtime, drops in lost.items():
-            whole, eight = (
-                _served(task, runtime, request)
-                for request in (Quantization(), Quantization("static", 8))
-            )
-            drops.append(whole - eight)
-    # All folds have test parts of one size, so the mean is the pooled figure.
-    return {"int8_worst_drop": max(map(fmean, lost.values()))}
 
 
 def _small_task(seed: int) -> Task:
@@ -133,16 +107,4 @@ def _accuracy(task: Task, bits: Mapping[str, int]) -> float:
         layers[name].weight.data = on_grid(layers[name].weight, _grid(count))
     with torch.no_grad():
         outputs = task.forward(network, task.test.inputs()).numpy()
-    return 100 * task.metric(task.test.targets().numpy(), outputs)
-
-
-def _served(task: Task, runtime: str, request: Quantization) -> float:
-    """Return points of accuracy of the artefact on the test part."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        load_runtime(runtime).build(task.model, request, task, folder)
-        deployment = load_runtime(runtime).load(folder, Parallel(task.threads))
-        inputs: list[Array] = [x.numpy() for x in task.test.inputs()]
-        outputs = deployment(*inputs)
-        deployment.close()
     return 100 * task.metric(task.test.targets().numpy(), outputs)

@@ -37,11 +37,13 @@ def browser() -> Iterator[Browser]:
 def open_notebook(browser: Browser, lab: Lab) -> Iterator[Callable[..., LabNotebook]]:
     opened: list[LabNotebook] = []
 
-    def open_one(cells: Sequence[str], *, width: int = 1280, height: int = 1000) -> LabNotebook:
+    def open_one(
+        cells: Sequence[str], *, app: str = "lab/tree", width: int = 1280, height: int = 1000
+    ) -> LabNotebook:
         name = f"test-{os.urandom(4).hex()}.ipynb"
         lab.write_notebook(name, cells)
         page = browser.new_page(viewport={"width": width, "height": height})
-        notebook = LabNotebook(lab, page, name)
+        notebook = LabNotebook(lab, page, name, app)
         opened.append(notebook)
         watch(notebook)
         notebook.open()

@@ -1,4 +1,4 @@
-"""A real JupyterLab server, and a notebook that is open in a browser page."""
+"""A real Jupyter server, and a notebook that is open in a browser page."""
 
 from __future__ import annotations
 
@@ -89,17 +89,24 @@ class Lab:
 
 @dataclass
 class LabNotebook:
-    """A notebook that is open in a page, with what went wrong in it."""
+    """A notebook that is open in a page, with what went wrong in it.
+
+    Attributes
+    ----------
+    app
+        Where the server has it: ``"lab/tree"`` for JupyterLab, ``"notebooks"`` for Notebook 7.
+    """
 
     lab: Lab
     page: Page
     name: str
+    app: str = "lab/tree"
     errors: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
 
     def open(self) -> None:
         """Open the notebook, or open it again, and wait until its kernel is ready."""
-        self.page.goto(f"{self.lab.url}/lab/tree/{self.name}?token={self.lab.token}&reset")
+        self.page.goto(f"{self.lab.url}/{self.app}/{self.name}?token={self.lab.token}&reset")
         self.wait_ready()
 
     def wait_ready(self, seconds: float = 30) -> None:
@@ -108,8 +115,19 @@ class LabNotebook:
         while not self._kernel_is_idle():
             assert time.monotonic() < deadline, f"the kernel of {self.name} was not ready in time"
             self.page.wait_for_timeout(100)
-        # The status bar speaks only once the page itself has heard of it.
-        expect(self.page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=20_000)
+        # The page says so only once it has heard of it itself.
+        indicator = self.page.locator(".jp-Notebook-ExecutionIndicator").first
+        expect(indicator).to_have_attribute("data-status", "idle", timeout=20_000)
+
+    def save(self) -> None:
+        """Save the notebook, and wait until the file is written."""
+        file = self.lab.folder / self.name
+        before = file.stat().st_mtime_ns
+        self.page.keyboard.press("Control+s")
+        deadline = time.monotonic() + 20
+        while file.stat().st_mtime_ns == before:
+            assert time.monotonic() < deadline, f"{self.name} was not saved"
+            self.page.wait_for_timeout(100)
 
     def cell(self, index: int) -> Locator:
         """Give a cell."""
@@ -148,6 +166,9 @@ def watch(notebook: LabNotebook) -> None:
             notebook.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
     def on_dialog(dialog: Any) -> None:
+        if dialog.type == "beforeunload":
+            dialog.accept()
+            return
         notebook.dialogs.append(dialog.message)
         dialog.dismiss()
 

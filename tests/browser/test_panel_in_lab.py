@@ -84,10 +84,13 @@ BUSY = "threading.Thread(target=feed).start()\nfor _ in range(70): time.sleep(0.
 REPORT = "print(events, panel.chosen, panel.selected, len(panel.rows))"
 
 
-def test_a_search_is_watched_browsed_chosen_from_and_stopped_in_jupyterlab(
-    open_notebook: Callable[..., LabNotebook], artefacts: Path
+@pytest.mark.parametrize("app", ["lab/tree", "notebooks"], ids=["jupyterlab", "notebook7"])
+def test_a_search_is_watched_browsed_chosen_from_and_stopped(
+    app: str, open_notebook: Callable[..., LabNotebook], artefacts: Path
 ) -> None:
-    notebook = open_notebook([SHOW, BUSY, REPORT, REPORT])
+    artefacts = artefacts / app.partition("/")[0]
+    artefacts.mkdir(exist_ok=True)
+    notebook = open_notebook([SHOW, BUSY, REPORT, REPORT], app=app)
     notebook.run(0)
     panel = notebook.output(0).locator(".autoopt-panel")
     expect(marks(panel)).to_have_count(5, timeout=15_000)
@@ -102,7 +105,8 @@ def test_a_search_is_watched_browsed_chosen_from_and_stopped_in_jupyterlab(
     a_reload_in_the_dark_theme_comes_back_to_the_same_state(notebook, panel, artefacts)
 
     assert notebook.dialogs == []
-    assert notebook.errors == []
+    # Notebook 7 stumbles over settings of plugins that only JupyterLab has.
+    assert [error for error in notebook.errors if "notebook_core" not in error] == []
 
 
 def marks(panel: Locator) -> Locator:
@@ -192,8 +196,7 @@ def a_reload_in_the_dark_theme_comes_back_to_the_same_state(
 ) -> None:
     page = notebook.page
     # Without the saved output there would be no view to come back to.
-    page.keyboard.press("Control+s")
-    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+    notebook.save()
     notebook.lab.use_theme("JupyterLab Dark")
     notebook.open()
     expect(marks(panel)).to_have_count(33, timeout=15_000)
