@@ -143,7 +143,7 @@ def test_at_most_so_many_are_handed_in_and_the_best_first() -> None:
 
 def test_a_person_may_bring_a_problem_of_their_own(small: Path, tmp_path: Path) -> None:
     found = search.run(["--problem", str(small), "--seeds", "1", "--methods", "staged,random"])
-    assert found["cost_to_0.8_staged"] < 30
+    assert found["problem_cost_to_0.8_staged"] < 30
     assert "problem_hv16_at_500" in found
     assert found["problem_hv16_at_500"] == pytest.approx(1.0, abs=0.05)
 

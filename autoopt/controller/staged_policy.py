@@ -70,6 +70,8 @@ class StagedPolicy:
             lambda recipe: self._costs.completion(recipe),
             self._out_of_reach,
             same,
+            # What was cut and not trained says little of what training would make of it.
+            lambda recipe: recipe.is_original or trained_epochs(recipe) > 0,
         )
         logarithmic = [bool(axis.unit) for axis in settings.axes]
         self._search = StagedSearch(kitchen, _goal(settings, logarithmic), self.seed)
@@ -123,4 +125,4 @@ def _goal(settings: Settings, logarithmic: Sequence[bool]) -> Goal:
             caps[axis] = value * settings.axes[axis].sign
     # A point just at the bound is allowed, and must be worth something.
     drop = USUAL_DROP if settings.max_drop is None else 1.05 * settings.max_drop + 1e-6
-    return Goal(tuple(caps), drop)
+    return Goal(tuple(caps), drop, even=frozenset(a for a, log in enumerate(logarithmic) if log))
