@@ -16,7 +16,7 @@ from autoopt.controller.costs import Costs, trained_epochs
 from autoopt.controller.forms import one_form
 from autoopt.controller.leftovers import Leftovers
 from autoopt.controller.staged import Codes, Goal, Kitchen, StagedSampler, StagedSearch
-from autoopt.controller.staged.features import recipe_features
+from autoopt.controller.staged.features import recipe_features, stands_for_its_shape
 from autoopt.controller.study import Study
 from autoopt.history import History
 from autoopt.recipe import Recipe
@@ -70,8 +70,7 @@ class StagedPolicy:
             lambda recipe: self._costs.completion(recipe),
             self._out_of_reach,
             same,
-            # What was cut and not trained says little of what training would make of it.
-            lambda recipe: recipe.is_original or trained_epochs(recipe) > 0,
+            stands_for_its_shape,
         )
         logarithmic = [bool(axis.unit) for axis in settings.axes]
         self._search = StagedSearch(kitchen, _goal(settings, logarithmic), self.seed)

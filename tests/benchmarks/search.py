@@ -24,7 +24,7 @@ from tests.benchmarks.search_problem import Problem, read_problem
 from tests.benchmarks.search_replay import Replay
 from tests.benchmarks.search_run import Run, hypervolume, search
 from tests.benchmarks.search_synthetic import Synthetic
-from tests.benchmarks.search_table import SUBJECTS
+from tests.benchmarks.search_table import SUBJECTS, TABLE
 
 PEERS = tuple(name for name in METHODS if name != "staged")
 SLOW = ("gp", "gp_reuse")
@@ -76,6 +76,8 @@ class Task:
 def run(arguments: Sequence[str] = ()) -> dict[str, float]:
     """Search with every method and seed and return the figures."""
     options = _options(arguments)
+    if options.problem is None and not TABLE.exists():
+        print(f"nothing is replayed: python -m tests.benchmarks.search_table makes {TABLE.name}")
     tasks = _tasks(options)
     runs = dict(zip(tasks, _all(tasks), strict=True))
     found: dict[str, float] = {}
@@ -137,7 +139,7 @@ def _tasks(options: argparse.Namespace) -> list[Task]:
             budget = BUDGET if name not in SLOW or full else SLOW_BUDGET
             budget = OURS if name == "staged" and not full else budget
             tasks.append(Task(name, seed, budget, options.problem or "synthetic"))
-        if options.problem is None:
+        if options.problem is None and TABLE.exists():
             for name in names:
                 slow = name in SLOW and not full
                 budget = REPLAYED_SLOW if slow else REPLAYED

@@ -19,8 +19,9 @@ from autoopt.controller.staged import (
     StagedSampler,
     StagedSearch,
 )
+from autoopt.controller.staged.features import stands_for_its_shape
 from autoopt.recipe import Recipe
-from search_spaces import STAGES
+from search_spaces import NEUTRAL, STAGES
 from tests.benchmarks.search_problem import Floats, Problem
 
 REUSED = 6
@@ -62,12 +63,15 @@ def kitchen(problem: Problem) -> Kitchen:
     def completion(recipe: Recipe) -> float:
         return problem.cost("artifact", recipe) + problem.cost("deployment", recipe)
 
+    trains = set(problem.space.slots["recovery"]) != {NEUTRAL["recovery"]}
     return Kitchen(
         Codes(problem.space),
         known,
         lambda recipe: problem.cost("network", recipe),
         completion,
         problem.refused,
+        # As in a real search, where there is training.
+        opening=stands_for_its_shape if trains else lambda recipe: True,
     )
 
 

@@ -1,8 +1,8 @@
 """Make the table of real candidates that the replay of the search benchmark draws from.
 
 ``python -m tests.benchmarks.search_table`` builds and measures every candidate of two spaces, one
-process a model, in about 20 minutes on 2 cores, and writes `TABLE`. An interrupted run
-is taken up where it ended.
+process a model, and writes `TABLE`. It needs a machine with nothing else to do; on a busy one the
+latencies are worth nothing. An interrupted run is taken up where it ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.measurement import Measurement
-from autoopt.outcome import Stage
+from autoopt.outcome import Done, Stage
 from autoopt.recipe import Recipe
 from autoopt.record import Failure
 from search_spaces import Choice, SearchSpace
@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     from autoopt.evaluate import Evaluator
 
 TABLE = Path(__file__).with_name("search_table.json.gz")
-MEASURE_SECONDS = 0.3
-WIDE = 1024
+MEASURE_SECONDS = 0.6
+
+ATTEMPTS, WIDE = 3, 1.25
+"""Measurements of one candidate at most, while the upper end of its interval is more than so many
+times the lower one: a busy moment is not kept."""
+
+HIDDEN = 1024
 """Hidden units of each layer of the MLP."""
 
 DIGITS = 5
@@ -85,7 +90,7 @@ class Subject:
 
 
 SUBJECTS: Mapping[str, Subject] = {
-    "cnn": Subject((0.25,), finetune=4, distill=(6, 16)),
+    "cnn": Subject((0.25, 0.5), finetune=4, distill=(6, 16)),
     "mlp": Subject((0.25, 0.375, 0.5), finetune=8, distill=(8, 32)),
 }
 
@@ -138,10 +143,23 @@ def _row(evaluator: Evaluator, recipe: Recipe) -> dict[str, Any]:
         built = outcome.built
         row["seconds"][stage] = _short(built.cost if built else outcome.seconds)
         measurement = outcome.measurement
-    return row | _figures(measurement)
+    figures = _figures(measurement)
+    for _ in range(ATTEMPTS - 1):
+        if _width(figures) <= WIDE:
+            break
+        outcome = evaluator.run("deployment", recipe)
+        if isinstance(outcome, Done):
+            figures = min(figures, _figures(outcome.measurement), key=_width)
+            row["seconds"]["deployment"] = _short(outcome.seconds)
+    return row | figures
 
 
-def _figures(measured: Measurement | None) -> dict[str, Any]:
+def _width(figures: Mapping[str, float]) -> float:
+    """Return the upper end of the latency's interval over the lower one."""
+    return figures["latency_high"] / figures["latency_low"]
+
+
+def _figures(measured: Measurement | None) -> dict[str, float]:
     """Return what a candidate measured: the latency as a share of the original's beside it."""
     if measured is None or measured.speedup is None or measured.test is None:
         raise ValueError("a deployment must give quality, latency and size, but this gave less")
@@ -193,8 +211,8 @@ def _model(name: str) -> nn.Module:
             layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
         layers += [nn.Flatten(), nn.Linear(widths[-1] * (IMAGE_SIZE // 8) ** 2, CLASSES)]
     else:
-        layers = [nn.Flatten(), nn.Linear(IMAGE_SIZE**2, WIDE), nn.ReLU()]
-        layers += [nn.Linear(WIDE, WIDE), nn.ReLU(), nn.Linear(WIDE, CLASSES)]
+        layers = [nn.Flatten(), nn.Linear(IMAGE_SIZE**2, HIDDEN), nn.ReLU()]
+        layers += [nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)]
     model = nn.Sequential(*layers)
     images, targets = digits()[0].tensors
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.05)
