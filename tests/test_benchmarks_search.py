@@ -155,6 +155,22 @@ def test_a_problem_without_what_is_needed_is_refused(tmp_path: Path) -> None:
         read_problem(path)
 
 
+def test_the_gap_is_to_the_best_of_those_that_could_spend_as_much(small: Path) -> None:
+    problem = read_problem(small)
+
+    def runs(budget: float, point: list[float]) -> list[Run]:
+        rows = [np.array(point)]
+        return [Run(budget, [1.0], rows, rows, [0.0], [1]) for _ in range(3)]
+
+    found = {
+        "staged": runs(600.0, [0.1, 1.0]),
+        "random": runs(600.0, [0.1, 3.0]),
+        "gp": runs(100.0, [0.1, 0.5]),
+    }
+    others = ["random", "gp"]
+    assert search_figures.gaps(found, others, problem, 1.0)["gap_lower"] == pytest.approx(0.4)
+
+
 def test_what_is_reported_too_well_is_optimism() -> None:
     reported, true = np.array([[0.1, 1.0], [0.2, 0.5]]), np.array([[0.1, 1.2], [0.2, 0.6]])
     assert search_figures.reported_too_well(reported, true) == pytest.approx(0.15)

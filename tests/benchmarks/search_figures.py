@@ -51,13 +51,16 @@ def compare(runs: Mapping[str, Sequence[Run]], problem: Problem, exact: float) -
 def gaps(
     runs: Mapping[str, Sequence[Run]], others: Sequence[str], problem: Problem, exact: float
 ) -> dict[str, float]:
-    """Return the lower end of the 90 % interval of what ours finds more at 500, seed by seed."""
+    """Return the lower end of the 90 % interval of what ours finds more at 500, seed by seed.
+
+    The least over all others that were given as much to spend.
+    """
     ours = [share(run, problem, exact, REPORTED) for run in runs["staged"]]
     lowest = []
     for name in others:
         theirs = [share(run, problem, exact, REPORTED) for run in runs[name]]
         differences = np.array(ours) - np.array(theirs)
-        if len(differences) < 2:
+        if len(differences) < 2 or any(run.budget < REPORTED for run in runs[name]):
             continue
         t = T90.get(len(differences) - 1, 1.36)
         error = float(differences.std(ddof=1)) / sqrt(len(differences))
