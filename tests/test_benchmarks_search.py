@@ -143,7 +143,7 @@ def test_at_most_so_many_are_handed_in_and_the_best_first() -> None:
 
 def test_a_person_may_bring_a_problem_of_their_own(small: Path, tmp_path: Path) -> None:
     found = search.run(["--problem", str(small), "--seeds", "1", "--methods", "staged,random"])
-    assert found["cost_to_0.8_staged"] < 30
+    assert found["problem_cost_to_0.8_staged"] < 30
     assert "problem_hv16_at_500" in found
     assert found["problem_hv16_at_500"] == pytest.approx(1.0, abs=0.05)
 
@@ -153,6 +153,22 @@ def test_a_problem_without_what_is_needed_is_refused(tmp_path: Path) -> None:
     path.write_text("space = None\n")
     with pytest.raises(ValueError, match=r"must define space, evaluate, .* lacks 'evaluate'"):
         read_problem(path)
+
+
+def test_the_gap_is_to_the_best_of_those_that_could_spend_as_much(small: Path) -> None:
+    problem = read_problem(small)
+
+    def runs(budget: float, point: list[float]) -> list[Run]:
+        rows = [np.array(point)]
+        return [Run(budget, [1.0], rows, rows, [0.0], [1]) for _ in range(3)]
+
+    found = {
+        "staged": runs(600.0, [0.1, 1.0]),
+        "random": runs(600.0, [0.1, 3.0]),
+        "gp": runs(100.0, [0.1, 0.5]),
+    }
+    others = ["random", "gp"]
+    assert search_figures.gaps(found, others, problem, 1.0)["gap_lower"] == pytest.approx(0.4)
 
 
 def test_what_is_reported_too_well_is_optimism() -> None:

@@ -209,3 +209,28 @@ def test_caps_are_the_corner_and_other_axes_end_beyond_the_original() -> None:
     goal = Goal((math.nan, 5.0, math.nan), drop=0.01)
     corner = goal.reference(np.array([0.1, 8.0, 1.0]), np.array([0.2, 0.2, 0.2]))
     assert corner == pytest.approx([0.11, 5.0, 1.2])
+
+
+def test_only_what_stands_for_others_of_its_shape_is_among_the_first() -> None:
+    def trained(recipe: Recipe) -> bool:
+        return recipe.is_original or recipe["recovery"].option == "distill"
+
+    first = list(followed(staged(quick(2), opening=trained), 1 + 2 * 2))
+    assert all(map(trained, first))
+    assert not all(recipe.is_original for recipe in first)
+
+
+def test_what_is_believed_is_less_noisy_than_what_was_measured() -> None:
+    random = np.random.default_rng(0)
+    search = staged(quick(2))
+    true, measured = [], []
+    for recipe in followed(search, 1):
+        true.append(values(recipe))
+    points = [Recipe.of(point) for point in quick(2).points()]
+    for place in random.permutation(len(points))[:60].tolist():
+        true.append(values(points[place]))
+        measured.append(np.array(true[-1]) * np.array([1, np.exp(0.2 * random.normal()), 1]))
+        search.tell(Observation(points[place], tuple(measured[-1])))
+    believed, exact = search.believed()[1:, 1], np.array(true)[1:, 1]
+    noise = np.log(np.array(measured)[:, 1] / exact)
+    assert np.std(np.log(believed / exact)) < np.std(noise)

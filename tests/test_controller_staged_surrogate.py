@@ -76,7 +76,24 @@ def test_its_predictions_are_those_of_scikit_learn() -> None:
     residual, noisy = model._process.predict(inputs, return_std=True)
     white = model._process.kernel_.k2.noise_level
     assert mean == pytest.approx(model.mean(inputs) + residual * model._unit, rel=1e-6)
-    assert deviation**2 == pytest.approx((noisy**2 - white) * model._unit**2, rel=1e-3, abs=1e-6)
+    process = (noisy**2 - white) * model._unit**2
+    assert (deviation**2 > 0.999 * process - 1e-6).all()
+    # Without features there is no mean whose weights could be uncertain.
+    bare, (_, values) = Surrogate(), data(40)
+    none = np.zeros((40, 0))
+    bare.fit(none, data(40)[0], values, np.full(40, 0.1))
+    _, deviation = bare.predict(np.zeros((50, 0)), inputs)
+    _, noisy = bare._process.predict(inputs, return_std=True)
+    white = bare._process.kernel_.k2.noise_level
+    assert deviation**2 == pytest.approx((noisy**2 - white) * bare._unit**2, rel=1e-3, abs=1e-6)
+
+
+def test_far_from_all_observations_the_weights_of_the_mean_are_uncertain_too() -> None:
+    model = fitted(noise=0.01)
+    there, far = np.full((1, 3), 0.5), np.full((1, 3), 6.0)
+    _, near = model.predict(there, there)
+    _, uncertain = model.predict(far, far)
+    assert uncertain[0] > 1.5 * model.prior > near[0]
 
 
 def test_an_observation_known_to_be_noisy_says_less_about_its_point() -> None:

@@ -16,7 +16,7 @@ from autoopt.controller.costs import Costs, trained_epochs
 from autoopt.controller.forms import one_form
 from autoopt.controller.leftovers import Leftovers
 from autoopt.controller.staged import Codes, Goal, Kitchen, StagedSampler, StagedSearch
-from autoopt.controller.staged.features import recipe_features
+from autoopt.controller.staged.features import recipe_features, stands_for_its_shape
 from autoopt.controller.study import Study
 from autoopt.history import History
 from autoopt.recipe import Recipe
@@ -70,6 +70,7 @@ class StagedPolicy:
             lambda recipe: self._costs.completion(recipe),
             self._out_of_reach,
             same,
+            stands_for_its_shape,
         )
         logarithmic = [bool(axis.unit) for axis in settings.axes]
         self._search = StagedSearch(kitchen, _goal(settings, logarithmic), self.seed)
@@ -123,4 +124,4 @@ def _goal(settings: Settings, logarithmic: Sequence[bool]) -> Goal:
             caps[axis] = value * settings.axes[axis].sign
     # A point just at the bound is allowed, and must be worth something.
     drop = USUAL_DROP if settings.max_drop is None else 1.05 * settings.max_drop + 1e-6
-    return Goal(tuple(caps), drop)
+    return Goal(tuple(caps), drop, even=frozenset(a for a, log in enumerate(logarithmic) if log))

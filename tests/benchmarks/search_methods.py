@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from random import Random
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
 from autoopt.controller.parameters import Parameters
 from autoopt.controller.staged import (
@@ -17,12 +19,17 @@ from autoopt.controller.staged import (
     StagedSampler,
     StagedSearch,
 )
+from autoopt.controller.staged.features import stands_for_its_shape
 from autoopt.recipe import Recipe
-from search_spaces import STAGES
-from tests.benchmarks.search_problem import Problem
+from search_spaces import NEUTRAL, STAGES
+from tests.benchmarks.search_problem import Floats, Problem
 
 REUSED = 6
 """Completions that a strategy with staged reuse gives every new network."""
+
+
+PATIENCE = 200
+"""Proposals in a row that may be known not to run; the second half is drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,15 @@ def kitchen(problem: Problem) -> Kitchen:
     def completion(recipe: Recipe) -> float:
         return problem.cost("artifact", recipe) + problem.cost("deployment", recipe)
 
+    trains = set(problem.space.slots["recovery"]) != {NEUTRAL["recovery"]}
     return Kitchen(
-        Codes(problem.space), known, lambda recipe: problem.cost("network", recipe), completion
+        Codes(problem.space),
+        known,
+        lambda recipe: problem.cost("network", recipe),
+        completion,
+        problem.refused,
+        # As in a real search, where there is training.
+        opening=stands_for_its_shape if trains else lambda recipe: True,
     )
 
 
@@ -71,7 +85,8 @@ def _without_costs(problem: Problem, seed: int) -> BaseSampler:
 
 def goal(problem: Problem) -> Goal:
     """Return the corner that a problem's hypervolume is measured from."""
-    return Goal(tuple(problem.reference.values()))
+    logs = {axis for axis, name in enumerate(problem.objectives) if name.startswith("log_")}
+    return Goal(tuple(problem.reference.values()), even=frozenset(logs))
 
 
 def _nsga(population: int) -> Callable[[Problem, int], BaseSampler]:
@@ -133,12 +148,24 @@ class Proposals:
         self.study = optuna.create_study(
             directions=["minimize"] * len(self.problem.objectives), sampler=sampler
         )
+        self._random = Random(self.seed)
         self._network: Recipe | None = None
         self._owed = 0
 
     def ask(self) -> Recipe:
-        """Return the next recipe; the trial is told by `tell`."""
-        if self._owed and self._network is not None:
+        """Return the next recipe that can run; the trial is told by `tell`."""
+        for attempt in range(PATIENCE):
+            recipe = self._asked(at_random=attempt >= PATIENCE // 2)
+            if not self.problem.refused(recipe):
+                return recipe
+            self.study.tell(self._trial, state=TrialState.FAIL)
+        raise ValueError(f"{PATIENCE} proposals in a row were refused; the space has hardly others")
+
+    def _asked(self, *, at_random: bool) -> Recipe:
+        if at_random:
+            point = self.problem.space.sample(self._random)
+            self.study.enqueue_trial(self.parameters.of(Recipe.of(point)))
+        elif self._owed and self._network is not None:
             self._owed -= 1
             self.study.enqueue_trial(self.parameters.of(self._network, STAGES["network"]))
             self._trial = self.study.ask()
@@ -148,6 +175,11 @@ class Proposals:
         if self.method.completions:
             self._network, self._owed = recipe, self.method.completions
         return recipe
+
+    def believed(self) -> Floats | None:
+        """Return what ours expects of all that was measured, in order; None of other methods."""
+        sampler = self.study.sampler
+        return sampler.believed(self.study) if isinstance(sampler, StagedSampler) else None
 
     def start(self, recipe: Recipe) -> None:
         """Take a first recipe that every method starts with."""

@@ -43,6 +43,8 @@ class Problem:
         ``recipe -> {name: value}``: what a cheap look at the original tells of a candidate.
     truth
         ``recipe -> {objective: value}`` without noise, where it is known.
+    refused
+        Says whether a recipe is known not to run, so that no method is charged for it.
     first
         Recipes that every strategy starts with, the original first.
     """
@@ -56,6 +58,7 @@ class Problem:
     features: Callable[[Recipe], Mapping[str, float]] | None = None
     probe: Callable[[Recipe], Mapping[str, float]] | None = None
     truth: Callable[[Recipe], Mapping[str, float]] | None = None
+    refused: Callable[[Recipe], bool] = lambda recipe: False
     first: tuple[Recipe, ...] = ()
 
     @property
@@ -90,6 +93,6 @@ def read_problem(path: Path) -> Problem:
         raise ValueError(
             f"a problem file must define {', '.join(NEEDED)}, but {path} lacks {missing[0]!r}"
         )
-    optional = ("constraints", "features", "probe", "truth", "first")
+    optional = ("constraints", "features", "probe", "truth", "refused", "first")
     given = {name: found[name] for name in (*NEEDED, *optional) if found.get(name) is not None}
     return Problem(**given)

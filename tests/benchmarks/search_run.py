@@ -15,6 +15,9 @@ from tests.benchmarks.search_problem import Floats, Problem
 HANDED_IN = 16
 """Strategies that may be handed in at a checkpoint."""
 
+REPORTED = 500.0
+"""Cost at which a method says what it would hand in."""
+
 
 @dataclass
 class Run:
@@ -32,6 +35,9 @@ class Run:
         Seconds that the sampler took for each trial.
     networks
         Distinct networks after each trial.
+    believed
+        What the method itself expects of its trials up to `REPORTED`, if it says so: measured
+        values without their noise.
     """
 
     budget: float = 0.0
@@ -40,6 +46,7 @@ class Run:
     true: list[Floats] = field(default_factory=list)
     overhead: list[float] = field(default_factory=list)
     networks: list[int] = field(default_factory=list)
+    believed: Floats | None = None
 
     def at(self, cost: float) -> int:
         """Return the number of trials that a cost allows."""
@@ -60,6 +67,8 @@ def search(problem: Problem, method: Method, seed: int, budget: float) -> Run:
             recipe = proposals.ask()
         asked = time.perf_counter() - start
         spent += _price(problem, recipe, made, built)
+        if run.believed is None and spent > min(budget, REPORTED):
+            run.believed = proposals.believed()
         if spent > budget:
             return run
         made.add(recipe.stage_id("network"))

@@ -14,13 +14,16 @@ from autoopt.recipe import Recipe
 CAPACITY = 1200
 """Candidates that the pool holds; a space of no more points is listed whole."""
 
-FRESH_NETWORKS, FRESH_COMPLETIONS = 16, 6
+FRESH_NETWORKS, FRESH_COMPLETIONS = 48, 2
 """New networks bred a round, and the completions that each is given."""
 
 REVISITED, REVISITED_COMPLETIONS = 6, 10
 """Networks that are there and get further completions a round."""
 
-DRAWN = 0.12
+PROMISING, PROMISING_COMPLETIONS = 8, 4
+"""The same for new networks that promised most in the last round."""
+
+DRAWN = 0.25
 """Share of what is bred that is drawn anew, so that no region is out of reach."""
 
 Features = Callable[[Recipe], Mapping[str, float]]
@@ -42,6 +45,9 @@ class Kitchen:
         Says whether a recipe is known not to run.
     same
         Brings recipes that do the same to one form.
+    opening
+        Says whether a recipe may be among those far from one another that come first: one whose
+        network stands for others of its shape.
     """
 
     codes: Codes
@@ -50,6 +56,7 @@ class Kitchen:
     completion_seconds: Callable[[Recipe], float]
     refused: Callable[[Recipe], bool] = lambda recipe: False
     same: Callable[[Recipe], Recipe] = lambda recipe: recipe
+    opening: Callable[[Recipe], bool] = lambda recipe: True
 
 
 @dataclass
@@ -163,7 +170,7 @@ class Candidates:
         completions = [kitchen.completion_seconds(recipe) for recipe in recipes]
         return np.array(networks, dtype=float), np.maximum(completions, 1e-9)
 
-    def refresh(self, parents: Code, present: Code) -> None:
+    def refresh(self, parents: Code, present: Code, promising: Code) -> None:
         """Breed more candidates.
 
         Parameters
@@ -172,6 +179,8 @@ class Candidates:
             Rows worth breeding from, the best first.
         present
             One row of each network that is there, those worth most first.
+        promising
+            One row of each network that may be made next.
         """
         codes = self.kitchen.codes
         if codes.space.size <= CAPACITY:
@@ -183,7 +192,11 @@ class Candidates:
         else:
             self.add(codes.draw(FRESH_NETWORKS * FRESH_COMPLETIONS, self.random))
         if len(present):
-            self.add(self._completions(parents, present))
+            order = self.random.geometric(min(0.5, 6 / (len(present) + 1)), REVISITED) - 1
+            chosen = present[np.minimum(order, len(present) - 1)]
+            self.add(self._completions(parents, chosen, REVISITED_COMPLETIONS))
+        if len(promising):
+            self.add(self._completions(parents, promising, PROMISING_COMPLETIONS))
 
     def _children(self, parents: Code) -> Code:
         """Return new networks with some completions each."""
@@ -193,12 +206,10 @@ class Candidates:
         completions = self._bred(parents, len(rows))
         return codes.tidy(np.where(codes.network, rows, completions))
 
-    def _completions(self, parents: Code, present: Code) -> Code:
-        """Return further completions of networks that are there, mostly of the first ones."""
+    def _completions(self, parents: Code, networks: Code, count: int) -> Code:
+        """Return so many further completions of each network."""
         codes = self.kitchen.codes
-        order = self.random.geometric(min(0.5, 6 / (len(present) + 1)), REVISITED) - 1
-        chosen = present[np.minimum(order, len(present) - 1)]
-        rows = np.repeat(chosen, REVISITED_COMPLETIONS, axis=0)
+        rows = np.repeat(networks, count, axis=0)
         completions = self._bred(parents if len(parents) else rows, len(rows))
         return codes.tidy(np.where(codes.network, rows, completions))
 

@@ -30,3 +30,11 @@ def recipe_features(recipe: Recipe) -> Mapping[str, float]:
         "cut_without_training": cut * (epochs == 0),
         "cut_with_little_training": cut / (1 + epochs),
     }
+
+
+def stands_for_its_shape(recipe: Recipe) -> bool:
+    """Say whether a network tells something of its like.
+
+    What was cut and not trained says little of what training would make of it.
+    """
+    return recipe.is_original or trained_epochs(recipe) > 0

@@ -22,11 +22,14 @@ class Goal:
         How much worse than the original the quality may be, where it has no cap.
     quality
         Position of the axis that is a loss against the original, or None.
+    even
+        Axes that are logarithms already, or of which it is known otherwise that effects add up.
     """
 
     caps: tuple[float, ...]
     drop: float = 0.05
     quality: int | None = 0
+    even: frozenset[int] = frozenset()
 
     def reference(self, original: Floats, beyond: Floats) -> Floats:
         """Return the corner of the hypervolume.

@@ -12,6 +12,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.controller.parameters import Parameters
+from autoopt.controller.staged.codes import Floats
 from autoopt.controller.staged.goal import Observation
 from autoopt.controller.staged.staged import StagedSearch
 from autoopt.recipe import Recipe
@@ -54,6 +55,14 @@ class StagedSampler(BaseSampler):
         self._hear(study)
         self._decided = self._search.ask(left)
         return self._decided
+
+    def believed(self, study: Study) -> Floats:
+        """Return what is expected of every finished trial, in order: its values without noise.
+
+        Trials outside the space are left out; less is better on every axis.
+        """
+        self._hear(study)
+        return self._search.believed()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

@@ -29,10 +29,13 @@ HORIZON = 6
 SPREAD_NETWORKS, SPREAD_COMPLETIONS = 3, 2
 """Networks far from one another that are made first, and the completions of each."""
 
-OPTIMISM = 0.8
+REACH = 0.7
+"""How far those may lie from the original, of the way to the ends of each range."""
+
+OPTIMISM = 0.4
 """Standard deviations below the mean at which candidates are screened."""
 
-ROUGH = 0.4
+ROUGH = 0.2
 """The same for candidates of which only the mean is known, in deviations of the prior."""
 
 SCREENED = 480
@@ -43,6 +46,9 @@ FINALISTS = 8
 
 LOOKED_AT = 8
 """Completions of each finalist that are looked at closely."""
+
+ENOUGH = 12
+"""Completions of each network that remain in a pool that has outgrown its capacity."""
 
 DRAWS = 8
 """Points of the quasi-Monte-Carlo sequence that stand for what a model does not know."""
@@ -102,6 +108,7 @@ class StagedSearch:
     _noise: list[Floats] = field(default_factory=list)
     _present: dict[bytes, Code] = field(default_factory=dict)
     _models: list[Surrogate] = field(default_factory=list)
+    _promising: Code = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int16))
 
     @cached_property
     def _random(self) -> np.random.Generator:
@@ -142,6 +149,13 @@ class StagedSearch:
         self._values.append(np.array(observation.values))
         self._noise.append(np.array(observation.noise or np.zeros(len(observation.values))))
 
+    def believed(self) -> Floats:
+        """Return what the models expect of all that was observed, a row an observation."""
+        if len(self._values) < 2:
+            return np.array(self._values)
+        with threadpool_limits(1):
+            return self._front(self._fit())
+
     def offer(self, recipe: Recipe) -> None:
         """Note that the network of a recipe is there though nothing of it was measured yet."""
         row = self.kitchen.codes.encode(recipe)
@@ -181,13 +195,14 @@ class StagedSearch:
         if len(counts) > SPREAD_NETWORKS or (len(counts) == SPREAD_NETWORKS and not unfinished):
             return None
         codes = self.kitchen.codes
-        drawn = codes.draw(50 * HORIZON, self._random)
+        drawn = self._moderate(codes.draw(50 * HORIZON, self._random))
         if unfinished and len(counts) > 1:
             drawn = codes.tidy(np.where(codes.network, self._present[unfinished[-1]], drawn))
         self._pool.add(drawn)
         if not len(self._pool):
             return None
         fits = self._fitting(left)
+        fits &= np.array([self.kitchen.opening(recipe) for recipe in self._pool.recipes])
         if unfinished and len(counts) > 1:
             fits &= np.array([key == unfinished[-1] for key in self._pool.networks], dtype=bool)
         if not fits.any():
@@ -195,6 +210,16 @@ class StagedSearch:
         seen = np.array(self._inputs) if self._inputs else np.zeros((1, self._pool.inputs.shape[1]))
         distance = ((self._pool.inputs[:, None] - seen) ** 2).sum(axis=2).min(axis=1)
         return self._pool.recipes[int(np.where(fits, distance, -1.0).argmax())]
+
+    def _moderate(self, rows: Code) -> Code:
+        """Return rows with networks brought nearer to the original: far ones rarely are of use."""
+        if not self._rows:
+            return rows
+        codes, original = self.kitchen.codes, self._rows[0]
+        ordered = np.array([column.ordered for column in codes.columns])
+        share = self._random.uniform(0.0, REACH, rows.shape)
+        nearer = np.round(original + share * (rows - original)).astype(np.int16)
+        return codes.tidy(np.where(codes.network & ordered, nearer, rows))
 
     def _fitting(self, left: float) -> npt.NDArray[np.bool_]:
         """Say which candidates of the pool can be paid for."""
@@ -219,11 +244,15 @@ class StagedSearch:
         scales = []
         for axis, model in enumerate(self._models):
             observed = values[:, axis]
-            scale = fitting(
-                observed,
-                quality=axis == self.goal.quality,
-                original=float(self._base[axis]),
-                unit=0.2 * float(corner[axis] - self._base[axis]),
+            scale = (
+                Scale()
+                if axis in self.goal.even
+                else fitting(
+                    observed,
+                    quality=axis == self.goal.quality,
+                    original=float(self._base[axis]),
+                    unit=0.2 * float(corner[axis] - self._base[axis]),
+                )
             )
             spread = scale.spread(observed, noise[:, axis])
             model.fit(features, inputs, scale.forward(observed), spread)
@@ -265,7 +294,7 @@ class StagedSearch:
         table = np.array([self._present[key] for key in present if key in self._present])
         rounds = 1 if len(self._pool) >= CAPACITY // 2 else 4
         for _ in range(rounds):
-            self._pool.refresh(parents, table)
+            self._pool.refresh(parents, table, self._promising)
 
     def _choose(self, scales: list[Scale], front: Floats, left: float) -> Recipe | None:
         """Return the best completion of the network that is worth most."""
@@ -335,8 +364,19 @@ class StagedSearch:
     def _trim(self, score: Floats) -> None:
         """Drop the least hopeful from a pool that has outgrown its capacity."""
         if len(score) > CAPACITY:
+            score = np.where(self._spare(score), 0.0, score)
             least = np.partition(score, len(score) - KEPT)[len(score) - KEPT]
             self._pool.keep(score >= max(least, np.finfo(float).tiny))
+
+    def _spare(self, score: Floats) -> npt.NDArray[np.bool_]:
+        """Say which candidates are one too many of their network."""
+        counts: dict[bytes, int] = {}
+        spare = np.zeros(len(score), dtype=bool)
+        for index in np.argsort(-score, kind="stable").tolist():
+            key = self._pool.networks[index]
+            counts[key] = counts.get(key, 0) + 1
+            spare[index] = counts[key] > ENOUGH
+        return spare
 
     def _finalists(self, screened: Floats, networks: Floats, completions: Floats) -> list[Group]:
         """Return the most hopeful candidates of the most hopeful networks, there and new."""
@@ -352,4 +392,5 @@ class StagedSearch:
             rate = screened[few].sum() / (networks[few[0]] + completions[few].sum())
             ranked[key in self._present].append((float(rate), group))
         best = [sorted(list_, key=lambda item: -item[0])[:FINALISTS] for list_ in ranked.values()]
+        self._promising = self._pool.rows[[int(group[0]) for _, group in best[1]]]
         return [group for list_ in best for _, group in list_]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 Floats = npt.NDArray[np.float64]
@@ -21,6 +21,9 @@ GROWTH = 1.12
 
 STEPS = 20
 """Steps of the optimiser of the hyperparameters, which start where they were."""
+
+LENGTHS = (0.15, 20.0)
+"""Bounds of the lengths, in units of an input's range."""
 
 PENALTIES = np.logspace(-3, 3, 7)
 
@@ -47,6 +50,9 @@ class Surrogate:
     _offset: float = 0.0
     _center: Floats = field(default_factory=lambda: np.zeros(0))
     _scale: Floats = field(default_factory=lambda: np.zeros(0))
+    _penalty: float = 1.0
+    _explained: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    _uncertain: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     _unit: float = 1.0
 
     def fit(self, features: Floats, inputs: Floats, values: Floats, noise: Floats) -> None:
@@ -73,6 +79,12 @@ class Surrogate:
         self._fit_process(
             inputs[kept], residual[kept] / self._unit, noise[kept] / self._unit, anew=anew
         )
+        if self._process is not None:
+            standard = (features[kept] - self._center) / self._scale
+            lower = (self._process.L_, True)
+            self._explained = np.asarray(cho_solve(lower, standard), dtype=np.float64)
+            penalty = self._penalty * np.eye(standard.shape[1])
+            self._uncertain = np.asarray(np.linalg.inv(standard.T @ self._explained + penalty))
 
     def mean(self, features: Floats) -> Floats:
         """Return the linear part."""
@@ -89,7 +101,8 @@ class Surrogate:
         residual = across @ self._process.alpha_
         explained = solve_triangular(self._process.L_, across.T, lower=True, check_finite=False)
         left = self._height - np.einsum("ij,ij->j", explained, explained)
-        return mean + residual * self._unit, np.sqrt(np.maximum(left, 1e-10)) * self._unit
+        left = np.maximum(left, 1e-10) + self._of_the_mean(features, across)
+        return mean + residual * self._unit, np.sqrt(left) * self._unit
 
     def expect(self, features: Floats, inputs: Floats) -> Floats:
         """Return the mean alone, which is cheaper."""
@@ -98,6 +111,16 @@ class Surrogate:
             return mean
         expected: Floats = mean + self._across(inputs) @ self._process.alpha_ * self._unit
         return expected
+
+    def _of_the_mean(self, features: Floats, across: Floats) -> Floats:
+        """Return the variance that the weights of the mean leave, in units of the residual's.
+
+        As in universal kriging (Rasmussen and Williams 2006, eq. 2.42): it grows with what the
+        features of a point have beyond those of its neighbours.
+        """
+        beyond = (features - self._center) / self._scale - across @ self._explained
+        reached: Floats = np.einsum("ij,ij->i", beyond @ self._uncertain, beyond)
+        return np.maximum(reached, 0.0)
 
     @property
     def prior(self) -> float:
@@ -126,12 +149,14 @@ class Surrogate:
 
         if not features.shape[1]:
             self._offset = float(values.mean())
+            self._center = self._scale = self._weights = np.zeros(0)
             return
         self._center = features.mean(axis=0)
         spread = features.std(axis=0)
         self._scale = np.where(spread > 1e-9, spread, 1.0)
         ridge = RidgeCV(PENALTIES).fit((features - self._center) / self._scale, values)
         self._weights, self._offset = ridge.coef_, float(ridge.intercept_)
+        self._penalty = float(ridge.alpha_)
 
     def _kept(self, values: Floats) -> npt.NDArray[np.int64]:
         """Return the observations for the process: half the best, half spread over the others."""
@@ -153,7 +178,7 @@ class Surrogate:
         width = inputs.shape[1]
         if self._kernel is None or self._kernel_width() != width:
             self._kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
-                np.full(width, 1.5), (0.15, 20.0), nu=2.5
+                np.full(width, 1.5), LENGTHS, nu=2.5
             ) + WhiteKernel(0.1, (1e-4, 1.0))
         process = GaussianProcessRegressor(
             self._kernel, alpha=noise**2 + 1e-8, optimizer=_descend if anew else None
