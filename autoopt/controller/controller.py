@@ -193,11 +193,15 @@ class SearchController:
         if isinstance(self.history.raw[0].outcome, Failure):
             failure = self.history.raw[0].outcome
             raise SearchError(f"the original itself failed: {failure}\n{failure.log}")
+        if self.job.settings.only_given:
+            yield from self._given()
+            raise _Ended("every recipe that was given is measured")
         for recipe in baselines.original_elsewhere(space, self._refused):
             yield recipe, "baseline"
         for recipe in baselines.uniform(space, self._refused, self.history.records):
             if not self._hopeless(recipe):
                 yield recipe, "uniform"
+        yield from self._given()
         while True:
             left = self._seconds_left() - self._reserve()
             following = self._chooser.next(self.history, left)
@@ -206,6 +210,13 @@ class SearchController:
                     raise _Ended("nothing that is untried fits into the time left")
                 return
             yield following, "search"
+
+    def _given(self) -> Iterator[tuple[Recipe, Role]]:
+        """Yield the recipes that the search was handed, unless their network failed already."""
+        for given in self.job.settings.given:
+            recipe = Recipe.from_dict(given)
+            if not self._hopeless(recipe):
+                yield recipe, "given"
 
     def _hopeless(self, recipe: Recipe) -> bool:
         """Say whether this network failed already, as it would in every other runtime."""

@@ -16,6 +16,9 @@ from autoopt.measurement import Measurement, Stat
 from autoopt.recipe import Recipe
 from autoopt.record import Record
 
+TRAVELLING = "cache"
+"""Folder within a search's own that holds the artefacts which travel with it."""
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -27,10 +30,13 @@ class Strategy:
         What was built and measured.
     history
         The search that it belongs to, as far as it was known.
+    folder
+        Where the search lives; its artefacts may have travelled there.
     """
 
     record: Record
     history: History
+    folder: Path | None = None
 
     @property
     def number(self) -> int:
@@ -106,13 +112,19 @@ class Strategy:
         settings = self.history.settings
         if settings is None or self.record.artifact is None:
             raise ArtifactError(f"number {self.number} has no artefact: {self.record.failure}")
-        entry = Cache(Path(settings.cache)).get("artifacts", self.record.artifact)
-        if entry is None:
-            raise ArtifactError(
-                f"the artefact of number {self.number} is not in the cache {settings.cache} any "
-                "more; run the search again with the same cache to build it anew"
-            )
-        return entry.folder
+        for place in self._caches(settings.cache):
+            entry = Cache(place).get("artifacts", self.record.artifact)
+            if entry is not None:
+                return entry.folder
+        raise ArtifactError(
+            f"the artefact of number {self.number} is not in the cache {settings.cache} any "
+            "more; run the search again with the same cache to build it anew. Of a search from "
+            "elsewhere, `search.pack(path)` there takes the artefacts along"
+        )
+
+    def _caches(self, cache: str) -> list[Path]:
+        """Return where artefacts may be: the search's cache, and what travelled with its folder."""
+        return [Path(cache), *([self.folder / TRAVELLING] if self.folder else [])]
 
     def _parallel(self) -> Any:
         from autoopt.interfaces import Parallel
