@@ -3,6 +3,7 @@
 search      search(model, data) → Search: builds and measures candidates of a joint space
 open        reads a finished or running search without its model
 resume      goes on with a search after a crash, a stop or a kernel restart
+apply       builds and measures a recipe on another model
 load        loads what a strategy exported, where neither model nor search is known
 Search      a running or finished search: front, trials, best, pick, panel
 Strategy    one candidate with its verbs: export, predict, recipe
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoopt.errors import AutooptError
+    from autoopt.handle.applying import apply
     from autoopt.handle.handle import Search
     from autoopt.handle.reading import open_search as open
     from autoopt.handle.start import resume, search
@@ -28,6 +30,7 @@ _HOMES = {
     "Search": "autoopt.handle.handle",
     "SearchSpace": "search_spaces",
     "Strategy": "autoopt.handle.strategy",
+    "apply": "autoopt.handle.applying",
     "load": "autoopt.loading",
     "open": "autoopt.handle.reading:open_search",
     "resume": "autoopt.handle.start",
@@ -48,4 +51,14 @@ def __dir__() -> list[str]:
 
 
 __version__ = "0.1.0"
-__all__ = ["AutooptError", "Search", "SearchSpace", "Strategy", "load", "open", "resume", "search"]
+__all__ = [
+    "AutooptError",
+    "Search",
+    "SearchSpace",
+    "Strategy",
+    "apply",
+    "load",
+    "open",
+    "resume",
+    "search",
+]

@@ -147,6 +147,8 @@ class Settings:
         Recipes, as `Recipe.to_dict` gives them, that are measured before anything is proposed.
     only_given
         Measure these and the original, and nothing else.
+    layers
+        Name and kind of each layer of the original, so that another model's can be matched.
     """
 
     fingerprint: str
@@ -172,6 +174,7 @@ class Settings:
     sampler: str = SAMPLERS[0]
     given: tuple[Mapping[str, Any], ...] = ()
     only_given: bool = False
+    layers: tuple[tuple[str, str], ...] = ()
 
     @property
     def bounded_axes(self) -> tuple[Axis, ...]:
@@ -213,6 +216,7 @@ class Settings:
             )
         for name in ("objectives", "notes", "own_techniques", "given"):
             values[name] = tuple(values.get(name, ()))
+        values["layers"] = tuple((name, kind) for name, kind in values.get("layers", ()))
         values["space"] = SearchSpace.from_dict(values["space"])
         for name in ("axes", "bounded"):
             values[name] = tuple(Axis(**axis) for axis in values[name])

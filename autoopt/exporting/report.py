@@ -29,17 +29,18 @@ def report_html(sections: Mapping[str, Any], *, chart: str = "") -> str:
         A figure, as HTML or SVG, that is put in as it is.
     """
     title = escape(str(sections.get("title", "An exported strategy")))
-    parts = [
-        f"<section><h2>{escape(_heading(name))}</h2>{_content(value)}</section>"
-        for name, value in sections.items()
-        if name != "title"
-    ]
+    parts = [section_html(name, value) for name, value in sections.items() if name != "title"]
     figure = f"<figure>{chart}</figure>" if chart else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
         f"<body><h1>{title}</h1>{figure}\n" + "\n".join(parts) + "\n</body></html>\n"
     )
+
+
+def section_html(name: str, value: Any) -> str:
+    """Return one section: heading and content, everything escaped."""
+    return f"<section><h2>{escape(_heading(name))}</h2>{_content(value)}</section>"
 
 
 def _heading(name: str) -> str:

@@ -82,7 +82,7 @@ class Comparison:
                 better = [
                     other.number
                     for other in self.fronts[1 - place].members
-                    if _dominates(other, record, self.axes)
+                    if front.dominates(other, record)
                 ]
                 figures = {axis.column: _value(record, axis) for axis in self.axes}
                 rows.append(
@@ -171,12 +171,6 @@ def _machine(history: History) -> str:
     original = history.raw.get(0)
     measured: Any = original.measurement if original else None
     return str(measured.environment.get("processor", "")) if measured else ""
-
-
-def _dominates(one: Record, two: Record, axes: tuple[Axis, ...]) -> bool:
-    """Say whether a record is nowhere worse than another and somewhere better."""
-    gaps = [axis.sign * (_value(two, axis) - _value(one, axis)) for axis in axes]
-    return min(gaps) >= 0 and max(gaps) > 0
 
 
 def _value(record: Record, axis: Axis) -> float:

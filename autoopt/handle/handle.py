@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from autoopt.controller import Launched
     from autoopt.handle.comparison import Comparison
+    from autoopt.handle.search_explanation import SearchExplanation
     from autoopt.panel import Panel
 
 
@@ -185,6 +186,12 @@ class Search:
 
         return compared_searches(self._known(), other._known(), (self.folder, other.folder))
 
+    def explain(self) -> SearchExplanation:
+        """Say what mattered, what failed and why, what would help, and if it beat single steps."""
+        from autoopt.handle.search_explanation import explain_search
+
+        return explain_search(self._known())
+
     def pack(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the search with the artefacts of its front as one zip, to be sent and opened.
 
@@ -335,20 +342,16 @@ class Search:
     @property
     def alive(self) -> bool:
         """Whether the controller still runs, started here or by another process."""
-        if self._launched is None:
-            history = self._known()
-            run = history.runs[-1] if history.runs else None
-            if run is None or "finished" in run:
-                return False
-            return is_controller(int(run["pid"]))
-        return self._launched.alive
+        if self._launched is not None:
+            return self._launched.alive
+        run = next(reversed(self._known().runs), None)
+        return run is not None and "finished" not in run and is_controller(int(run["pid"]))
 
     def _begin(self, block: bool | None) -> Search:
         """Wait for the end where asked to, or show the panel and return."""
         from autoopt.handle.live import show
 
-        waits = not in_notebook() if block is None else block
-        if waits:
+        if not in_notebook() if block is None else block:
             return self.wait()
         if in_notebook():
             show(self)

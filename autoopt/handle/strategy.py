@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoopt.cache import Cache
 from autoopt.errors import ArtifactError
@@ -15,6 +15,9 @@ from autoopt.history import History
 from autoopt.measurement import Measurement, Stat
 from autoopt.recipe import Recipe
 from autoopt.record import Record
+
+if TYPE_CHECKING:
+    from autoopt.handle.explanation import Explanation
 
 TRAVELLING = "cache"
 """Folder within a search's own that holds the artefacts which travel with it."""
@@ -71,7 +74,7 @@ class Strategy:
         """
         from autoopt.loading import load_artifact
 
-        with load_artifact(self._artifact(), self._parallel()) as predictor:
+        with load_artifact(self.artifact_folder(), self.spread()) as predictor:
             return predictor(*inputs)
 
     def export(self, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -99,7 +102,7 @@ class Strategy:
         from autoopt.exporting import export_strategy
 
         return export_strategy(
-            self._artifact(),
+            self.artifact_folder(),
             self.recipe.to_yaml(),
             self._report(),
             Path(folder),
@@ -107,7 +110,39 @@ class Strategy:
             overwrite=overwrite,
         )
 
-    def _artifact(self) -> Path:
+    def explain(
+        self,
+        model: Any = None,
+        data: Any = None,
+        *,
+        groups: Any = None,
+        **again: Any,
+    ) -> Explanation:
+        """Say in words, tables and a picture what was done, what it cost and gained, and how sure.
+
+        Parameters
+        ----------
+        model, data
+            The same as of the search: what is missing is measured then, and the test part is
+            looked at. Without them what the search's folder and cache say is told.
+        groups
+            A value for each sample of the test part, to see quality by them instead of by class.
+        **again
+            What `autoopt.resume` would have to be handed again: metric, loss, techniques,
+            students, train, teachers.
+
+        Raises
+        ------
+        ArtifactError
+            If the cache has lost the artefact.
+        FolderError
+            If model and data are others than the search's.
+        """
+        from autoopt.handle.explain import Given, explain_strategy
+
+        return explain_strategy(self, Given(model, data, groups, again))
+
+    def artifact_folder(self) -> Path:
         """Return the artefact's folder in the cache."""
         settings = self.history.settings
         if settings is None or self.record.artifact is None:
@@ -126,7 +161,8 @@ class Strategy:
         """Return where artefacts may be: the search's cache, and what travelled with its folder."""
         return [Path(cache), *([self.folder / TRAVELLING] if self.folder else [])]
 
-    def _parallel(self) -> Any:
+    def spread(self) -> Any:
+        """Return how a request is spread."""
         from autoopt.interfaces import Parallel
 
         threads = self.history.settings.threads if self.history.settings else 1
@@ -142,7 +178,7 @@ class Strategy:
             "number": self.number,
             "summary": self.recipe.summary,
             "compared": self._compared(),
-            "parallel": vars(self._parallel()),
+            "parallel": vars(self.spread()),
             "request_size": settings.request_size if settings else None,
             "notes": list(settings.notes) if settings else [],
             "quality": settings.axes[0].name if settings else "",
