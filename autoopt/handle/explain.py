@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, FolderError
@@ -13,37 +13,16 @@ from autoopt.handle.explanation import Explanation
 from autoopt.handle.layer_changes import kept_layers, layer_changes
 from autoopt.handle.on_test import OnTest, on_test
 from autoopt.handle.request import Own, own_parts
+from autoopt.handle.strategy import Given, Strategy
 from autoopt.measurement import Axis, Stat
 from autoopt.settings import SAMPLERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autoopt.handle.strategy import Strategy
     from autoopt.task import Task
 
 ASK = "explain(model, data) says it"
-
-
-@dataclass(frozen=True)
-class Given:
-    """What an explanation may look at beside the search's folder.
-
-    Attributes
-    ----------
-    model, data
-        The same as of the search; None for what the folder says alone.
-    groups
-        A value for each sample of the test part.
-    again
-        What a resume would have to be handed again: metric, loss, techniques, students, train,
-        teachers.
-    """
-
-    model: Any = None
-    data: Any = None
-    groups: Sequence[Any] | pd.Series | None = None
-    again: Mapping[str, Any] | None = None
 
 
 def explain_strategy(strategy: Strategy, given: Given) -> Explanation:
@@ -58,7 +37,7 @@ def explain_strategy(strategy: Strategy, given: Given) -> Explanation:
     DataError
         If the groups do not fit the test part.
     """
-    task, own = _task(strategy, given)
+    task, own = task_given(strategy, given)
     steps = _steps(strategy, task, own)
     missing = [f"{step.slot}: not measured; {ASK}" for step in steps if step.record is None]
     original = _original(strategy)
@@ -82,7 +61,14 @@ def explain_strategy(strategy: Strategy, given: Given) -> Explanation:
     )
 
 
-def _task(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
+def task_given(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
+    """Return the search's task where model and data are given, and a person's own techniques.
+
+    Raises
+    ------
+    FolderError
+        If they are others than the search's, or it has no folder.
+    """
     again = dict(given.again or {})
     own = own_parts(again.get("techniques"), again.get("students"), again.get("train"), SAMPLERS[0])
     if given.model is None or given.data is None:

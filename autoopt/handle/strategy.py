@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.cache import Cache
 from autoopt.errors import ArtifactError
-from autoopt.handle.advice import compared, speed_axis
+from autoopt.handle.advice import compared
 from autoopt.history import History
 from autoopt.measurement import Measurement, Stat
 from autoopt.recipe import Recipe
@@ -21,6 +21,27 @@ if TYPE_CHECKING:
 
 TRAVELLING = "cache"
 """Folder within a search's own that holds the artefacts which travel with it."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What may be looked at beside the search's folder.
+
+    Attributes
+    ----------
+    model, data
+        The same as of the search; None for what the folder says alone.
+    groups
+        A value for each sample of the test part.
+    again
+        What a resume would have to be handed again: metric, loss, techniques, students, train,
+        teachers.
+    """
+
+    model: Any = None
+    data: Any = None
+    groups: Any = None
+    again: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,15 +98,39 @@ class Strategy:
         with load_artifact(self.artifact_folder(), self.spread()) as predictor:
             return predictor(*inputs)
 
-    def export(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write artefact, recipe, report and ``predict.py`` into a folder, whole or not at all.
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        format: str | None = None,
+        labels: Sequence[str] = (),
+        preprocessing: Any = None,
+        explanation: Explanation | None = None,
+        overwrite: bool = False,
+        model: Any = None,
+        data: Any = None,
+        **again: Any,
+    ) -> Path:
+        """Write artefact, recipe, report, schema and ``predict.py``, whole or not at all.
 
         Parameters
         ----------
         folder
             Where to; must not exist, unless it is an earlier export and `overwrite` is set.
+        format
+            ``"onnx"``, ``"openvino"`` or ``"pt2"``; the strategy's own when absent. Where it is
+            another, the same recipe is built and measured in that format's runtime, which needs
+            `model` and `data` unless that was done before.
+        labels
+            Names of the output's columns.
+        preprocessing
+            What raw data went through before it came to the model: words, or plain values.
+        explanation
+            What `explain` gave, for the report; explained from the search's folder when absent.
         overwrite
             Whether an earlier export may be replaced.
+        model, data, **again
+            As in `explain`, for another format.
 
         Returns
         -------
@@ -95,20 +140,14 @@ class Strategy:
         Raises
         ------
         ArtifactError
-            If the cache has lost the artefact.
+            If the cache has lost the artefact, or the recipe cannot be realised in the format.
         FolderError
             If the folder is there and not ours to replace.
         """
-        from autoopt.exporting import export_strategy
+        from autoopt.handle.export import Wanted, export
 
-        return export_strategy(
-            self.artifact_folder(),
-            self.recipe.to_yaml(),
-            self._report(),
-            Path(folder),
-            chart=self._chart(),
-            overwrite=overwrite,
-        )
+        wanted = Wanted(format, labels, preprocessing, explanation, overwrite)
+        return export(self, Path(folder), wanted, Given(model, data, again=again))
 
     def explain(
         self,
@@ -138,7 +177,7 @@ class Strategy:
         FolderError
             If model and data are others than the search's.
         """
-        from autoopt.handle.explain import Given, explain_strategy
+        from autoopt.handle.explain import explain_strategy
 
         return explain_strategy(self, Given(model, data, groups, again))
 
@@ -169,39 +208,8 @@ class Strategy:
         pick = self.recipe["parallel"]
         return Parallel(**pick.settings) if pick.option == "tuned" else Parallel(threads)
 
-    def _report(self) -> Mapping[str, Any]:
-        """Return what the report shows, as plain values."""
-        from autoopt.handle.rows import axis_rows, record_rows
-
-        settings = self.history.settings
-        return {
-            "number": self.number,
-            "summary": self.recipe.summary,
-            "compared": self._compared(),
-            "parallel": vars(self.spread()),
-            "request_size": settings.request_size if settings else None,
-            "notes": list(settings.notes) if settings else [],
-            "quality": settings.axes[0].name if settings else "",
-            "record": self.record.to_dict(),
-            "original": self.history.records[0].to_dict() if self.history.raw else None,
-            "objectives": axis_rows(self.history),
-            "rows": record_rows(self.history),
-        }
-
-    def _chart(self) -> str:
-        """Return the front as SVG: quality over speed."""
-        from autoopt.handle.rows import axis_rows, record_rows
-        from autoopt.panel.svg import front_svg
-
-        axes = axis_rows(self.history)
-        return front_svg(
-            record_rows(self.history),
-            axes,
-            x=speed_axis(self.history.front),
-            y=axes[0]["name"],
-        )
-
-    def _compared(self) -> str:
+    def compared(self) -> str:
+        """Return ``8.4× at −0.6 pt``: how it compares with the original."""
         settings = self.history.settings
         quality = settings.axes[0].name if settings else ""
         return compared(self.record, self.history.raw.get(0), quality)
@@ -209,7 +217,7 @@ class Strategy:
     def __repr__(self) -> str:
         """Show number, recipe and figures."""
         figures = ", ".join(f"{name} {stat}" for name, stat in self.measurement.stats.items())
-        return f"<Strategy {self.number}: {self.recipe.summary} | {self._compared()} | {figures}>"
+        return f"<Strategy {self.number}: {self.recipe.summary} | {self.compared()} | {figures}>"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -219,6 +227,6 @@ class Strategy:
         )
         title = f"Strategy {self.number}: {self.recipe.summary}"
         return (
-            f"<b>{html.escape(title)}</b><br>{html.escape(self._compared())}"
+            f"<b>{html.escape(title)}</b><br>{html.escape(self.compared())}"
             f"<table>{rows}</table><pre>{html.escape(self.recipe.to_yaml())}</pre>"
         )
