@@ -33,8 +33,8 @@ CUTS: dict[str, dict[str, Any]] = {
     "original": {},
     "width": {"student": ("width", {"fraction": 0.5}), "recovery": ("finetune", {"epochs": 1})},
     "channels": {"pruning": ("channels", {"ratio": 0.5}), "recovery": ("recalibrate", {})},
-    "sparse": {"pruning": ("sparse", {"ratio": 0.8})},
-    "svd": {"factorization": ("svd", {"ratio": 0.5})},
+    "sparse": {"pruning": ("sparse", {"sparsity": 0.8})},
+    "svd": {"factorization": ("svd", {"fraction": 0.25})},
 }
 PRECISIONS = [("float32", {}), ("packed", {"bits": 4, "group": 0})]
 RUNTIMES = {name: runtimes[0] for name, runtimes in FORMATS.items()}

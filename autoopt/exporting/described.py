@@ -70,9 +70,7 @@ class Meaning:
     preprocessing: Any = None
 
 
-def described(
-    manifest: Manifest, report: Mapping[str, Any], meaning: Meaning, *, version: str
-) -> dict[str, str]:
+def described(manifest: Manifest, report: Mapping[str, Any], meaning: Meaning) -> dict[str, str]:
     """Return file name to text.
 
     Raises
@@ -81,6 +79,7 @@ def described(
         If there are not as many labels as the output has columns, or the preprocessing cannot
         stand in a JSON file.
     """
+    version = str(report.get("version") or "of an unknown version")
     return {
         SCHEMA: _json(_schema(manifest, meaning)),
         MEASURED: _json(_measured(report, version)),

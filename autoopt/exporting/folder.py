@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from autoopt import __version__
 from autoopt.errors import ArtifactError, FolderError
 from autoopt.exporting.described import NAMES, Meaning, described
 from autoopt.exporting.predict_script import SAFE_LOADER, predict_script
@@ -84,7 +83,7 @@ def export_strategy(
         "recipe.yaml": recipe_yaml,
         "report.html": report_html({**report_sections(report), "recipe": recipe_yaml}, chart=chart),
         "predict.py": predict_script(manifest, spread),
-        **described(manifest, report, meaning or Meaning(), version=__version__),
+        **described(manifest, report, meaning or Meaning()),
     }
     if plain_name(manifest.model).endswith(".pt2"):
         texts[SAFE_LOADER] = pt2_source()

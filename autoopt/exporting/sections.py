@@ -8,7 +8,7 @@ from typing import Any
 # Whatever else a report holds is shown under its own name; these are only read.
 READ = frozenset(
     {"summary", "compared", "number", "parallel", "request_size", "record", "original", "rows",
-     "objectives", "quality", "notes", "title", "explained"}
+     "objectives", "quality", "notes", "title", "explained", "version"}
 )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ def _report(strategy: Strategy, served: Strategy) -> dict[str, Any]:
     """Return what the report shows, as plain values."""
     settings, history = strategy.history.settings, served.history
     return {
+        "version": __version__,
         "number": served.number,
         "summary": served.recipe.summary,
         "compared": served.compared(),

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _applied(name: str, pick: autoopt.Strategy, where: Path) -> dict[str, object]:
     found = autoopt.apply(
-        pick, MODELS[name](), _parts(), threads=2, request_size=16,
+        pick, MODELS[name](), _parts(), threads=1, request_size=16,
         folder=where / f"applied-{name}", cache=where / f"cache-applied-{name}",
     )  # fmt: skip
     original, mine = found.search.pick(0)["accuracy"].value, found["accuracy"].value
@@ -147,7 +147,7 @@ def _search(model: nn.Module, folder: Path, trials: int, **options: Any) -> Sear
         space=_space(),
         budget=f"{trials} trials",
         max_drop=MAX_DROP,
-        threads=2,
+        threads=1,
         request_size=16,
         folder=folder,
         cache=folder / "cache",  # nothing is shared but what is asked for
