@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from autoopt.errors import ArtifactError
 from autoopt.handle.layer_changes import kept_layers, layer_changes
-from autoopt.runtimes.layer_table import read_layers, stored_form
+from autoopt.interfaces import Quantization
+from autoopt.runtimes import load_runtime
+from autoopt.runtimes.layer_table import FileLayer, read_layers, stored_form
+from autoopt.task import make_task
 from tests.runtime_builds import built, refusal
 
 SHAPES = [(8, 1, 3, 3), (8, 8, 3, 3), (4, 8)]
@@ -85,3 +91,43 @@ def test_a_damaged_file_is_not_read(tmp_path):
 )
 def test_bits_are_counted_without_scales(parts, weights, expected):
     assert stored_form(parts, weights) == expected
+
+
+def layer(name: str, kind: str, size: int) -> FileLayer:
+    return FileLayer(name, kind, (size, 2), 32.0, "float32", kind)
+
+
+def test_families_of_layers_are_matched_on_their_own_and_nothing_is_guessed(monkeypatch, tmp_path):
+    before = (layer("a", "embedding", 9), layer("p", "embedding", 5), layer("q", "linear", 4),
+              layer("out", "linear", 3))  # fmt: skip
+    after = (layer("Gather 1", "Gather", 9), layer("MatMul 1", "MatMul", 2),
+             layer("MatMul 2", "MatMul", 3))  # fmt: skip
+    found = {tmp_path / "after": after, tmp_path / "before": before}
+    monkeypatch.setattr("autoopt.handle.layer_changes.read_layers", found.__getitem__)
+    rows = layer_changes(tmp_path / "after", tmp_path / "before")
+    # One table of words became a constant: which of the two is left is not known.
+    assert [row["layer"] for row in rows] == ["Gather 1", "q", "out"]
+    assert [row["parameters_before"] for row in rows] == [None, 8, 6]
+
+
+def test_both_weights_of_a_recurrent_layer_are_counted(tmp_path):
+    torch.manual_seed(0)
+    network = Recurrent().eval()
+    words = np.random.default_rng(0).integers(0, 20, (60, 6))
+    task = make_task(network, (words, (words[:, 0] > 9).astype(np.int64)), request_size=4,
+                     threads=1)  # fmt: skip
+    load_runtime("onnxruntime").build(network, Quantization(), task, tmp_path)
+    sizes = [(layer.kind, layer.parameters) for layer in read_layers(tmp_path)]
+    assert sizes == [("Gather", 20 * 4), ("LSTM", 24 * 4), ("LSTM", 24 * 6), ("Gemm", 12)]
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 4)
+        self.memory = nn.LSTM(4, 6, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.head(self.memory(self.words(x))[0][:, -1])
+        return answer

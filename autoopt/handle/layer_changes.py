@@ -25,7 +25,7 @@ def layer_changes(artifact: Path, original: Path | None) -> list[dict[str, Any]]
     Notes
     -----
     Layers are matched by name. Where a format keeps no names they are matched in their order if
-    there are as many; what has no counterpart stands alone.
+    there are as many of a family; what has no counterpart stands alone.
     """
     after = read_layers(artifact)
     before = read_layers(original) if original else ()
@@ -51,13 +51,35 @@ def _matched(
     """Return the layers in pairs, in the order of the artefact; what went comes last."""
     names = {layer.name: layer for layer in before}
     if not any(layer.name in names for layer in after):
-        if len(before) != len(after):
-            return [*((None, layer) for layer in after), *((layer, None) for layer in before)]
-        return list(zip(before, after, strict=True))
+        return _in_order(before, after)
     pairs: list[tuple[FileLayer | None, FileLayer | None]] = [
         (names.pop(layer.name, None), layer) for layer in after
     ]
     return [*pairs, *((layer, None) for layer in names.values())]
+
+
+def _in_order(
+    before: Sequence[FileLayer], after: Sequence[FileLayer]
+) -> list[tuple[FileLayer | None, FileLayer | None]]:
+    """Return pairs of the layers that there are as many of on both sides, of one family each.
+
+    Of the others nobody knows which was which, nor whether one went.
+    """
+    partners: dict[int, FileLayer] = {}
+    for family in {_family(layer) for layer in after}:
+        then = [layer for layer in before if _family(layer) == family]
+        now = [place for place, layer in enumerate(after) if _family(layer) == family]
+        if len(then) == len(now):
+            partners |= dict(zip(now, then, strict=True))
+    return [(partners.get(place), layer) for place, layer in enumerate(after)]
+
+
+def _family(layer: FileLayer) -> str:
+    """Return what a layer does, whatever its format calls it."""
+    kind = layer.kind.lower()
+    if kind in ("gather", "embedding"):
+        return "lookup"
+    return "recurrent" if kind.startswith(("lstm", "gru", "rnn")) else "product"
 
 
 def _row(before: FileLayer | None, after: FileLayer | None) -> dict[str, Any]:

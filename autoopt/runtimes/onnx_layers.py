@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from autoopt.runtimes.artifact import Manifest
 
-# Operator to the place of its weights among its inputs.
-WEIGHTS: Mapping[str, int] = {
-    "Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "ConvInteger": 1, "MatMulInteger": 1,
-    "QLinearConv": 3, "QLinearMatMul": 3, "LSTM": 1, "GRU": 1, "RNN": 1, "Gather": 0,
+# Operator to the places of its weights among its inputs.
+WEIGHTS: Mapping[str, tuple[int, ...]] = {
+    "Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (1,), "ConvInteger": (1,),
+    "MatMulInteger": (1,), "QLinearConv": (3,), "QLinearMatMul": (3,), "LSTM": (1, 2),
+    "GRU": (1, 2), "RNN": (1, 2), "Gather": (0,),
 }  # fmt: skip
 # Endings that storing in few bits gives to the names of weights.
 MARKS = ("_half", "_quantized", "_scale", "_zero_point", "_DequantizeLinear_Output", "_codes")
@@ -33,17 +34,16 @@ def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
     kernels = _kernels(path)
     layers = []
     for node in model.graph.node:
-        place = WEIGHTS.get(node.op_type)
-        if place is None or len(node.input) <= place or not graph.is_constant(node.input[place]):
-            continue
-        held = graph.held(node.input[place])
-        shape = graph.shape(node.input[place])
-        if len(shape) < 2 or not held or (node.op_type == "Gather" and shape[0] < 2):
-            continue
-        parts = [(_element(tensor), _bytes(tensor)) for tensor in held]
-        stored, bits = stored_form(parts, count_of(shape))
-        kernel = kernels.get(node.name) or kernels.get(node.output[0], node.op_type)
-        layers.append(FileLayer(_name(node, held), node.op_type, shape, bits, stored, kernel))
+        kernel = kernels.get(node.name) or kernels.get(next(iter(node.output), ""), node.op_type)
+        for place in WEIGHTS.get(node.op_type, ()):
+            if len(node.input) <= place or not graph.is_constant(node.input[place]):
+                continue
+            held, shape = graph.held(node.input[place]), graph.shape(node.input[place])
+            if len(shape) < 2 or not held:
+                continue
+            parts = [(_element(tensor), _bytes(tensor)) for tensor in held]
+            stored, bits = stored_form(parts, count_of(shape))
+            layers.append(FileLayer(_name(node, held), node.op_type, shape, bits, stored, kernel))
     return tuple(layers)
 
 

@@ -20,7 +20,9 @@ KINDS = frozenset(
 )  # fmt: skip
 FUSED = 2
 # Of a sequence the weights come after states and lengths.
-PLACES: Mapping[str, int] = {"LSTMSequence": 4, "GRUSequence": 3, "RNNSequence": 3, "Gather": 0}
+PLACES: Mapping[str, tuple[int, ...]] = {
+    "LSTMSequence": (4, 5), "GRUSequence": (3, 4), "RNNSequence": (3, 4), "Gather": (0,)
+}  # fmt: skip
 
 
 def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
@@ -39,13 +41,12 @@ def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
     found = []
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
-        place = PLACES.get(kind, 1)
-        if kind not in KINDS or node.get_input_size() <= place:
-            continue
-        held = _held(node.input_value(place).get_node())
-        if held is None or (kind == "Gather" and len(node.get_input_shape(0)) < 2):
-            continue
-        found.append((node, kind, tuple(node.get_input_shape(place)), held))
+        for place in PLACES.get(kind, (1,)) if kind in KINDS else ():
+            if node.get_input_size() <= place or len(node.get_input_shape(place)) < 2:
+                continue
+            held = _held(node.input_value(place).get_node())
+            if held is not None:
+                found.append((node, kind, tuple(node.get_input_shape(place)), held))
     names = _names([kind for _, kind, _, _ in found], manifest.realised.get("layers") or {})
     layers = []
     for name, (node, kind, shape, held) in zip(names, found, strict=True):
