@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.benchmarks.transfer import _corner, _networks_until, _parts, _volume
@@ -24,7 +26,7 @@ def test_networks_are_counted_up_to_the_first_front_that_is_as_good():
     corner = _corner(history)
     assert corner == pytest.approx([0.8, 11.0, 4.4])
     end = _volume(history, 4, corner)
-    assert end == pytest.approx(0.1 * 9 * 3.4)
+    assert end == pytest.approx(0.1 * math.log(11 / 2) * math.log(4.4))
     assert _networks_until(history, 0.99 * end, corner) == 2
     assert _networks_until(history, _volume(history, 1, corner), corner) == 0
     assert _networks_until(history, 1.01 * end, corner) is None

@@ -18,7 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from moocore import hypervolume
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -26,6 +28,7 @@ import autoopt
 from autoopt.front import Front
 from autoopt.handle.handle import Search
 from autoopt.history import History
+from autoopt.measurement import Axis
 from search_spaces import SearchSpace, quick
 from tests.benchmarks.registry import Report
 from tests.small_searches import cnn, fit, images
@@ -126,8 +129,24 @@ def _networks_until(history: History, goal: float, corner: Sequence[float]) -> i
 
 
 def _volume(history: History, count: int, corner: Sequence[float]) -> float:
+    """Return the hypervolume of the first records' front, costs seen as logarithms.
+
+    On plain scales the first change of the runtime would be nearly all of it.
+    """
     front: Front = replace(history.front, records=history.records[:count])
-    return front.hypervolume(corner)
+    points = [
+        [_seen(axis, stat.value) for axis in front.axes if (stat := record.stat(axis.name))]
+        for record in front.members
+    ]
+    if not points:
+        return 0.0
+    reference = [_seen(axis, value) for axis, value in zip(front.axes, corner, strict=True)]
+    return float(hypervolume(np.array(points), ref=reference))
+
+
+def _seen(axis: Axis, value: float) -> float:
+    """Return a figure as it is compared: less is better, and what has a unit is a logarithm."""
+    return axis.sign * (math.log(value) if axis.unit else value)
 
 
 def _corner(history: History) -> list[float]:
