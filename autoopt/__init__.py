@@ -1,7 +1,9 @@
 """Make trained PyTorch models smaller and faster by measurement.
 
 search      search(model, data) → Search: builds and measures candidates of a joint space
+open        reads a finished or running search without its model
 resume      goes on with a search after a crash, a stop or a kernel restart
+apply       builds and measures a recipe on another model
 load        loads what a strategy exported, where neither model nor search is known
 Search      a running or finished search: front, trials, best, pick, panel
 Strategy    one candidate with its verbs: export, predict, recipe
@@ -15,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoopt.errors import AutooptError
+    from autoopt.handle.applying import apply
     from autoopt.handle.handle import Search
+    from autoopt.handle.reading import open_search as open
     from autoopt.handle.start import resume, search
     from autoopt.handle.strategy import Strategy
     from autoopt.loading import load
@@ -26,7 +30,9 @@ _HOMES = {
     "Search": "autoopt.handle.handle",
     "SearchSpace": "search_spaces",
     "Strategy": "autoopt.handle.strategy",
+    "apply": "autoopt.handle.applying",
     "load": "autoopt.loading",
+    "open": "autoopt.handle.reading:open_search",
     "resume": "autoopt.handle.start",
     "search": "autoopt.handle.start",
 }
@@ -36,7 +42,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that the import itself costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:
@@ -44,4 +51,14 @@ def __dir__() -> list[str]:
 
 
 __version__ = "0.1.0"
-__all__ = ["AutooptError", "Search", "SearchSpace", "Strategy", "load", "resume", "search"]
+__all__ = [
+    "AutooptError",
+    "Search",
+    "SearchSpace",
+    "Strategy",
+    "apply",
+    "load",
+    "open",
+    "resume",
+    "search",
+]

@@ -95,6 +95,11 @@ class Front:
         corner = [value * sign for value, sign in zip(reference, signs, strict=True)]
         return float(hypervolume(self._points(self.members), ref=corner))
 
+    def dominates(self, one: Record, two: Record) -> bool:
+        """Say whether a measured record is nowhere worse than another and somewhere better."""
+        gaps = [axis.sign * (_value(two, axis) - _value(one, axis)) for axis in self.axes]
+        return min(gaps) >= 0 and max(gaps) > 0
+
     def best(self, objective: str) -> Record:
         """Return the member of the front that is best in one objective.
 

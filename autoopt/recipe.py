@@ -129,12 +129,15 @@ class Recipe:
     @property
     def summary(self) -> str:
         """The recipe in a few words: ``width 0.5 · distill 6 epochs · static int8 · openvino``."""
-        words = [
-            _words(slot, option, dict(settings))
-            for slot, option, settings in self.choices
-            if option not in ("none", "default")
-        ]
-        return " · ".join(words)
+        options = {slot: option for slot, option, _ in self.choices}
+        return " · ".join(
+            self.words(slot) for slot in options if options[slot] not in ("none", "default")
+        )
+
+    def words(self, slot: str) -> str:
+        """Return the choice in one slot in a few words: ``width 0.5``."""
+        pick = self[slot]
+        return _words(slot, pick.option, dict(pick.settings))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values: slot to option and settings."""

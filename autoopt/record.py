@@ -10,7 +10,7 @@ from autoopt.measurement import Measurement, Stat
 from autoopt.recipe import Recipe
 
 FailureKind = Literal["refused", "error", "diverged", "out_of_memory", "crashed", "timed_out"]
-Role = Literal["original", "baseline", "uniform", "search"]
+Role = Literal["original", "baseline", "uniform", "given", "search"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Record:
         The candidate.
     role
         ``"original"``, ``"baseline"`` (the original in another runtime), ``"uniform"`` (one
-        technique at its usual setting) or ``"search"``.
+        technique at its usual setting), ``"given"`` (a recipe that the search was handed) or
+        ``"search"``.
     outcome
         A `Measurement`, or the `Failure` that came instead.
     seconds

@@ -143,6 +143,12 @@ class Settings:
         Names of a person's own techniques, which a resume must be handed again.
     sampler
         One of `SAMPLERS`, or the name of a person's own, which a resume must be handed again.
+    given
+        Recipes, as `Recipe.to_dict` gives them, that are measured before anything is proposed.
+    only_given
+        Measure these and the original, and nothing else.
+    layers
+        Name and kind of each layer of the original, so that another model's can be matched.
     """
 
     fingerprint: str
@@ -166,6 +172,9 @@ class Settings:
     bounded: tuple[Axis, ...] = ()
     measure_seconds: float = 1.0
     sampler: str = SAMPLERS[0]
+    given: tuple[Mapping[str, Any], ...] = ()
+    only_given: bool = False
+    layers: tuple[tuple[str, str], ...] = ()
 
     @property
     def bounded_axes(self) -> tuple[Axis, ...]:
@@ -205,8 +214,9 @@ class Settings:
                 f"this version of autoopt reads searches of format {FORMAT}, but got {written!r}: "
                 "open it with the version that wrote it"
             )
-        for name in ("objectives", "notes", "own_techniques"):
-            values[name] = tuple(values[name])
+        for name in ("objectives", "notes", "own_techniques", "given"):
+            values[name] = tuple(values.get(name, ()))
+        values["layers"] = tuple((name, kind) for name, kind in values.get("layers", ()))
         values["space"] = SearchSpace.from_dict(values["space"])
         for name in ("axes", "bounded"):
             values[name] = tuple(Axis(**axis) for axis in values[name])

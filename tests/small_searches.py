@@ -61,14 +61,14 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     return x.reshape(-1, 1, 8, 8), y
 
 
-def fit(model: nn.Module, x: Any, y: Any, *, epochs: int = 30) -> nn.Module:
+def fit(model: nn.Module, x: Any, y: Any, *, epochs: int = 30, rate: float = 1e-2) -> nn.Module:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     inputs, targets = torch.as_tensor(x), torch.as_tensor(y)
     loss: Callable[..., torch.Tensor] = (
         nn.functional.mse_loss if targets.is_floating_point() else nn.functional.cross_entropy
     )
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), rate)
     for _ in range(epochs):
         for rows in torch.randperm(len(inputs)).split(128):
             optimizer.zero_grad()

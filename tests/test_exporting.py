@@ -19,14 +19,17 @@ from packaging.requirements import Requirement
 from torch import nn
 
 from autoopt.errors import ArtifactError, FolderError
-from autoopt.exporting import export_strategy
+from autoopt.exporting import Meaning, export_strategy, recipe_text
 from autoopt.exporting import folder as folder_module
 from autoopt.exporting.report import report_html
 from autoopt.exporting.sections import report_sections
+from autoopt.handle.recipes import recipe_source
 from autoopt.interfaces import Parallel, Quantization
 from autoopt.loading import load
+from autoopt.recipe import Recipe
 from autoopt.runtimes import RUNTIMES, load_runtime
 from autoopt.task import make_task
+from tests.record_builds import SMALL
 from tests.runtime_builds import TOLERANCE, assert_same, built, distance, expected, samples
 
 SPREADS = [Parallel(2), Parallel(2, replicas=2), Parallel(2, replicas=2, batch=3)]
@@ -76,6 +79,7 @@ def test_an_export_holds_all_that_is_needed_and_nothing_else(tmp_path):
         built("cnn", "openvino"), "slots: {}\n", {"pick": {"speedup": 12.5}}, tmp_path / "export"
     )
     names = {"artifact.json", "recipe.yaml", "report.html", "predict.py", "model.xml", "model.bin"}
+    names |= {"schema.json", "measured.json", "requirements.txt", "model_card.md"}
     assert {item.name for item in folder.iterdir()} == names
     assert [item.name for item in tmp_path.iterdir()] == ["export"]
     assert (folder / "recipe.yaml").read_text() == "slots: {}\n"
@@ -387,3 +391,64 @@ def test_a_report_escapes_what_is_not_ours_and_shows_tables():
     assert "<td>1.235</td><td>&lt;b&gt;</td>" in page
     assert "<li>a &amp; b</li>" in page
     assert "http" not in page
+
+
+def exported(folder: Path, **options: Any) -> Path:
+    environment = {"processor": "A | B", "numpy": "2.0", "onnxruntime": "1.2", "python": "3.11.7"}
+    stat = {"value": 2.0, "low": 1.9, "high": 2.1, "n": 9, "unit": "ms"}
+    record = {"measurement": {"stats": {"latency": stat}, "environment": environment,
+                              "samples": {"candidate": [[1.0]]}}}  # fmt: skip
+    report = {"summary": "cnn", "compared": "2×", "record": record, "request_size": 8}
+    return export_strategy(built("cnn", "onnxruntime"), "", report, folder, **options)
+
+
+def test_an_export_describes_itself_to_programs_and_people(tmp_path):
+    meaning = Meaning(labels=["a", "b", "c", "<d>"], preprocessing={"mean": 0.5})
+    folder = exported(tmp_path / "export", meaning=meaning)
+    schema = json.loads((folder / "schema.json").read_text())
+    assert schema["inputs"] == [
+        {"name": "x", "dtype": "float32", "shape": ["samples", 1, 8, 8],
+         "dynamic_axes": {"0": "samples"}, "samples_in_the_file": None}
+    ]  # fmt: skip
+    assert schema["output"]["shape"] == ["samples", 4]
+    assert schema["labels"] == ["a", "b", "c", "<d>"]
+    assert schema["preprocessing"] == {"mean": 0.5}
+    assert (folder / "requirements.txt").read_text() == (
+        "# measured under Python 3.11.7\nnumpy==2.0\nonnxruntime==1.2\n"
+    )
+    card = (folder / "model_card.md").read_text()
+    assert "A \\| B" in card
+    assert "&lt;d>" in card
+    assert "| latency |  | 2 ms (1.9 to 2.1) |" in card
+    assert "samples" not in json.loads((folder / "measured.json").read_text())["measurement"]
+
+
+@pytest.mark.parametrize(
+    ("meaning", "message"),
+    [
+        (Meaning(labels=["a", "b"]), "which has 4, but got 2"),
+        (Meaning(preprocessing=object()), "plain values that JSON holds"),
+        (Meaning(preprocessing=float("nan")), "plain values that JSON holds"),
+    ],
+)
+def test_what_a_person_says_of_inputs_and_outputs_is_checked(tmp_path, meaning, message):
+    with pytest.raises(ArtifactError, match=message):
+        exported(tmp_path / "export", meaning=meaning)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_in_an_export_says_what_each_choice_is_and_can_be_read_back():
+    text = recipe_text(SMALL, version="1.2.3", layers=[("conv", "convolution")])
+    assert Recipe.from_yaml(text) == SMALL
+    assert "autoopt 1.2.3" in text
+    assert "# student: width 0.5" in text
+    assert "layers:" not in text  # it names none
+    named = Recipe.of({"quantization": ("per_layer", {"layers": "conv=8", "bits": 4})})
+    text = recipe_text(named, version="1", layers=[("conv", "convolution")])
+    assert Recipe.from_yaml(text) == named
+    assert recipe_source(text).layers == (("conv", "convolution"),)
+
+
+def test_words_in_a_recipe_cannot_end_their_comment():
+    evil = Recipe.of({"student": ("x\nformat: 9", {})})
+    assert Recipe.from_yaml(recipe_text(evil, version="1")) == evil

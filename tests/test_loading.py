@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from autoopt.interfaces import Parallel
 from autoopt.loading import Predictor, load
 from autoopt.runtimes.artifact import Manifest, Port, checksum
 from autoopt.runtimes.deployment import ReplicatedDeployment
+from autoopt.targets import load_target
 from tests.runtime_builds import assert_same, built, expected, samples
 
 
@@ -308,3 +310,54 @@ def test_loading_imports_numpy_and_the_runtime_only(folder):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(done.stdout.split())
     assert not modules & {"torch", "optuna", "pandas", "yaml", "openvino", "onnx", "sklearn"}
+
+
+def measured_on(folder: Path, **environment: object) -> None:
+    stat = {"value": 1000.0, "low": 900.0, "high": 1100.0, "n": 9, "unit": "ms"}
+    here = {**load_target("cpu").describe(), **environment}
+    found = {"format": 1, "request_size": 4,
+             "measurement": {"stats": {"latency": stat}, "environment": here}}  # fmt: skip
+    (folder / "measured.json").write_text(json.dumps(found))
+
+
+def test_an_export_is_measured_again_beside_its_report(folder):
+    measured_on(folder)
+    with load(folder) as predict:
+        found = predict.benchmark(seconds=0.2)
+        assert found.samples == 4
+        assert found.reported is not None
+        assert found.reported.value == 1000
+        assert found.latency.low <= found.latency.value <= found.latency.high
+        assert found.ratio == found.latency.value / 1000
+        assert "times the reported" in str(found)
+        assert predict.benchmark(samples("cnn", 7), seconds=0.1).samples == 7
+
+
+def test_another_processor_is_said_and_loads_nevertheless(folder):
+    measured_on(folder, processor="Abacus 3000")
+    with pytest.warns(UserWarning, match="instead of Abacus 3000"):
+        predict = load(folder)
+    with predict:
+        assert "another machine" in str(predict.benchmark(seconds=0.1))
+        assert len(predict(samples("cnn", 2))) == 2
+
+
+@pytest.mark.parametrize("text", ['{"format": 2}', "[]", "{", '{"format": 1, "measurement": '])
+def test_figures_that_cannot_be_read_are_refused(folder, text):
+    (folder / "measured.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"measured\.json"):
+        load(folder)
+
+
+def test_linked_figures_are_refused(folder, tmp_path):
+    (folder / "measured.json").replace(tmp_path / "elsewhere.json")
+    (folder / "measured.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(ArtifactError, match="symbolic link"):
+        load(folder)
+
+
+def test_one_export_answers_many_threads(folder):
+    x, wanted = samples("cnn", 5), expected("cnn", 5)
+    with load(folder) as predict, ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: predict(x), range(24)):
+            assert_same(found, wanted)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from autoopt.build.bench import Bench
+from autoopt.build.fitting import Change, Fitting
+from autoopt.build.roles import Layer, layers_of
 from autoopt.build.steps import Steps
 
-__all__ = ["Bench", "Steps"]
+__all__ = ["Bench", "Change", "Fitting", "Layer", "Steps", "layers_of"]

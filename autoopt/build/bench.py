@@ -238,6 +238,11 @@ class Bench:
             order = sorted(losses, key=losses.__getitem__, reverse=True)
         return resolve(request, network, order)
 
+    def holds_network(self, recipe: Recipe) -> bool:
+        """Say whether the network of a recipe is there."""
+        key = self._network_key(recipe)
+        return recipe.is_original or self.cache.get("networks", key) is not None
+
     def network(self, recipe: Recipe) -> nn.Module:
         """Return the network of a recipe that `build_network` has made."""
         if recipe.is_original:

@@ -8,6 +8,7 @@ costs         what stages cost, learnt from the log
 allowance     how many networks a budget allows
 forms         one form for parallel configurations that do the same
 earlier       what earlier searches left in the cache
+importance    which settings mattered, by Optuna's evaluators
 study         Optuna: proposals, and a copy for dashboards
 parameters    the space in Optuna's terms
 job, setup, launching, __main__    the controller's process
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoopt.controller.controller import SearchController
+    from autoopt.controller.importance import importances
     from autoopt.controller.job import Job
     from autoopt.controller.launching import Launched, launch
 
@@ -27,6 +29,7 @@ _HOMES = {
     "Job": "job",
     "Launched": "launching",
     "SearchController": "controller",
+    "importances": "importance",
     "launch": "launching",
 }
 
@@ -38,4 +41,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-__all__ = ["Job", "Launched", "SearchController", "launch"]
+__all__ = ["Job", "Launched", "SearchController", "importances", "launch"]

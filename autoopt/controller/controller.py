@@ -99,7 +99,8 @@ class SearchController:
         if not self._stop:
             with contextlib.suppress(_Ended):
                 self._measure_memory()
-            earlier.remember(self.job.settings, self.history)
+            if not self.job.settings.only_given:
+                earlier.remember(self.job.settings, self.history)
         self._append("finished", {"reason": reason, "work": self.history.work_seconds})
         return reason
 
@@ -129,7 +130,7 @@ class SearchController:
             self._append("abandoned", {"number": number})
         if not self.history.builders:
             self._survey()
-        trains = earlier.may_train(settings, self.history)
+        trains = settings.only_given or earlier.may_train(settings, self.history)
         if not trains and not resumed:
             self._append("note", {"text": earlier.NOTHING_TRAINED})
         self._chooser = self._open_chooser(trains=trains)
@@ -193,8 +194,13 @@ class SearchController:
         if isinstance(self.history.raw[0].outcome, Failure):
             failure = self.history.raw[0].outcome
             raise SearchError(f"the original itself failed: {failure}\n{failure.log}")
+        if self.job.settings.only_given:
+            yield from self._given()
+            raise _Ended("every recipe that was given is measured")
         for recipe in baselines.original_elsewhere(space, self._refused):
             yield recipe, "baseline"
+        # What worked elsewhere comes before single techniques: it is what the search begins with.
+        yield from self._given()
         for recipe in baselines.uniform(space, self._refused, self.history.records):
             if not self._hopeless(recipe):
                 yield recipe, "uniform"
@@ -206,6 +212,13 @@ class SearchController:
                     raise _Ended("nothing that is untried fits into the time left")
                 return
             yield following, "search"
+
+    def _given(self) -> Iterator[tuple[Recipe, Role]]:
+        """Yield the recipes that the search was handed, unless their network failed already."""
+        for given in self.job.settings.given:
+            recipe = Recipe.from_dict(given)
+            if not self._hopeless(recipe):
+                yield recipe, "given"
 
     def _hopeless(self, recipe: Recipe) -> bool:
         """Say whether this network failed already, as it would in every other runtime."""

@@ -49,7 +49,7 @@ class Study:
     sampler
         Any sampler of Optuna's for several objectives.
     storage
-        URL of the stored study.
+        URL of the stored study; None for none that lasts.
     name
         Name of the stored study.
     """
@@ -60,7 +60,7 @@ class Study:
         axes: Sequence[Axis],
         *,
         sampler: BaseSampler,
-        storage: str,
+        storage: str | None,
         name: str,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -75,6 +75,11 @@ class Study:
             # Marked experimental since Optuna 3.2; dashboards label their axes by it.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._stored.set_metric_names([axis.column for axis in axes])
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All finished candidates as trials."""
+        return self._memory.get_trials(deepcopy=False)
 
     def propose(self, fixed: Recipe | None = None, slots: Sequence[str] = ()) -> Recipe:
         """Return a point that the sampler suggests.

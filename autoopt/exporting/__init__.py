@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from autoopt.exporting.described import Meaning
 from autoopt.exporting.folder import export_strategy
+from autoopt.exporting.recipe_text import recipe_text
 
-__all__ = ["export_strategy"]
+__all__ = ["Meaning", "export_strategy", "recipe_text"]

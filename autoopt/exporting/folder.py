@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from autoopt.errors import ArtifactError, FolderError
+from autoopt.exporting.described import NAMES, Meaning, described
 from autoopt.exporting.predict_script import SAFE_LOADER, predict_script
 from autoopt.exporting.report import report_html
 from autoopt.exporting.sections import report_sections
@@ -20,7 +21,9 @@ from autoopt.runtimes import pt2_source
 from autoopt.runtimes.artifact import NAME, Manifest, read_manifest, verify_files, write_manifest
 from autoopt.runtimes.manifest_rules import plain_name
 
-OURS = frozenset({NAME, "recipe.yaml", "report.html", "predict.py", SAFE_LOADER, "__pycache__"})
+OURS = frozenset(
+    {NAME, "recipe.yaml", "report.html", "predict.py", SAFE_LOADER, "__pycache__", *NAMES}
+)
 # Room for recipe, report and script beside the model.
 MARGIN = 1_000_000
 
@@ -33,6 +36,7 @@ def export_strategy(
     *,
     parallel: Parallel | None = None,
     chart: str = "",
+    meaning: Meaning | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a strategy's folder, whole or not at all.
@@ -50,7 +54,9 @@ def export_strategy(
     parallel
         How to spread requests; by default the report's ``parallel``, or else the task's threads.
     chart
-        A figure for the report, as HTML or SVG of autoopt's own making: it is not escaped.
+        Figures for the report, as HTML or SVG of autoopt's own making: they are not escaped.
+    meaning
+        What the person says about inputs and outputs.
     overwrite
         Replace an earlier export. A folder that holds anything else is never replaced.
 
@@ -77,6 +83,7 @@ def export_strategy(
         "recipe.yaml": recipe_yaml,
         "report.html": report_html({**report_sections(report), "recipe": recipe_yaml}, chart=chart),
         "predict.py": predict_script(manifest, spread),
+        **described(manifest, report, meaning or Meaning()),
     }
     if plain_name(manifest.model).endswith(".pt2"):
         texts[SAFE_LOADER] = pt2_source()

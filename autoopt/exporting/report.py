@@ -13,8 +13,13 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #8884; }
 td { font-variant-numeric: tabular-nums; vertical-align: top; }
+table.short td { white-space: nowrap; }
+figure { margin: 1rem 0; }
 pre { background: #8881; padding: .75rem; overflow-x: auto; }
 """
+
+SHORT = 60
+"""Characters of a table's longest cell up to which its lines are not broken."""
 
 
 def report_html(sections: Mapping[str, Any], *, chart: str = "") -> str:
@@ -29,17 +34,18 @@ def report_html(sections: Mapping[str, Any], *, chart: str = "") -> str:
         A figure, as HTML or SVG, that is put in as it is.
     """
     title = escape(str(sections.get("title", "An exported strategy")))
-    parts = [
-        f"<section><h2>{escape(_heading(name))}</h2>{_content(value)}</section>"
-        for name, value in sections.items()
-        if name != "title"
-    ]
+    parts = [section_html(name, value) for name, value in sections.items() if name != "title"]
     figure = f"<figure>{chart}</figure>" if chart else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n'
         f"<body><h1>{title}</h1>{figure}\n" + "\n".join(parts) + "\n</body></html>\n"
     )
+
+
+def section_html(name: str, value: Any) -> str:
+    """Return one section: heading and content, everything escaped."""
+    return f"<section><h2>{escape(_heading(name))}</h2>{_content(value)}</section>"
 
 
 def _heading(name: str) -> str:
@@ -69,7 +75,9 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
         "<tr>" + "".join(f"<td>{_cell(row.get(key, ''))}</td>" for key in columns) + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    longest = max(len(_cell(cell)) for row in rows for cell in row.values())
+    kind = ' class="short"' if longest <= SHORT else ""
+    return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _cell(value: Any) -> str:

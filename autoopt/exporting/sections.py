@@ -8,7 +8,7 @@ from typing import Any
 # Whatever else a report holds is shown under its own name; these are only read.
 READ = frozenset(
     {"summary", "compared", "number", "parallel", "request_size", "record", "original", "rows",
-     "objectives", "quality", "notes", "title"}
+     "objectives", "quality", "notes", "title", "explained", "version"}
 )  # fmt: skip
 
 
@@ -20,7 +20,8 @@ def report_sections(report: Mapping[str, Any]) -> dict[str, Any]:
     report
         All keys may be missing: ``summary``, ``compared``, ``number``, ``parallel``,
         ``request_size``, ``record`` and ``original`` (as `Record.to_dict` gives them), ``rows``
-        and ``objectives`` (as the panel takes them), ``notes``; others are shown as they are.
+        and ``objectives`` (as the panel takes them), ``notes``, ``explained`` (heading to
+        content); others are shown as they are.
     """
     record = report.get("record") or {}
     outcome = _outcome(record)
@@ -28,7 +29,8 @@ def report_sections(report: Mapping[str, Any]) -> dict[str, Any]:
     sections = {
         "title": report.get("title") or report.get("summary") or "An exported strategy",
         "result": report.get("compared"),
-        "figures": _figures(outcome, _outcome(report.get("original") or {})),
+        "figures": figure_rows(report),
+        **(report.get("explained") or {}),
         "what the runtime did": outcome.get("realised"),
         "how a request is spread": {key: v for key, v in spread.items() if v is not None},
         "front": _front(report.get("rows") or (), report.get("objectives") or ()),
@@ -37,6 +39,12 @@ def report_sections(report: Mapping[str, Any]) -> dict[str, Any]:
         **{key: value for key, value in report.items() if key not in READ},
     }
     return {heading: content for heading, content in sections.items() if content}
+
+
+def figure_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return one row a figure, of the original and of what is exported; see `report_sections`."""
+    original = _outcome(report.get("original") or {})
+    return _figures(_outcome(report.get("record") or {}), original)
 
 
 def _outcome(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from autoopt.disk import full_disk
 from autoopt.errors import ConstraintError, FolderError, SearchError
 from autoopt.handle.advice import bounded_front, speed_axis
 from autoopt.handle.request import checked_bounds, checked_drop, is_positive
-from autoopt.handle.status import Status, status_of
+from autoopt.handle.status import Status, printed_end, status_of
 from autoopt.handle.strategy import Strategy
 from autoopt.handle.surroundings import in_notebook, is_controller
 from autoopt.history import History
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from autoopt.controller import Launched
+    from autoopt.handle.comparison import Comparison
+    from autoopt.handle.search_explanation import SearchExplanation
     from autoopt.panel import Panel
 
 
@@ -103,7 +105,8 @@ class Search:
     def strategies(self) -> tuple[Strategy, ...]:
         """Every measured candidate, in order."""
         history = self._known()
-        return tuple(Strategy(record, history) for record in history.records if record.measurement)
+        measured = (record for record in history.records if record.measurement)
+        return tuple(Strategy(record, history, self.folder) for record in measured)
 
     @property
     def chosen(self) -> Strategy | None:
@@ -152,7 +155,7 @@ class Search:
             raise ConstraintError(
                 f"`objective` must be one of {', '.join(names)}, but got {objective!r}"
             )
-        return Strategy(front.best(objective or speed_axis(front)), history)
+        return Strategy(front.best(objective or speed_axis(front)), history, self.folder)
 
     def pick(self, number: int) -> Strategy:
         """Return the strategy of a number.
@@ -169,7 +172,37 @@ class Search:
             raise ConstraintError(f"there is no candidate {number!r}; numbers known: {span}")
         if (failure := found[number].failure) is not None:
             raise ConstraintError(f"number {number} has no measurement: {failure}\n{failure.log}")
-        return Strategy(found[number], history)
+        return Strategy(found[number], history, self.folder)
+
+    def compare(self, other: Search) -> Comparison:
+        """Return this search and another side by side: fronts, hypervolume, who dominates where.
+
+        Raises
+        ------
+        ConstraintError
+            If they share no objective, or have measured nothing.
+        """
+        from autoopt.handle.comparison import compared_searches
+
+        return compared_searches(self._known(), other._known(), (self.folder, other.folder))
+
+    def explain(self) -> SearchExplanation:
+        """Say what mattered, what failed and why, what would help, and if it beat single steps."""
+        from autoopt.handle.search_explanation import explain_search
+
+        return explain_search(self._known())
+
+    def pack(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the search with the artefacts of its front as one zip, to be sent and opened.
+
+        Raises
+        ------
+        FolderError
+            If the path is taken, or cannot be written.
+        """
+        from autoopt.handle.packing import pack_search
+
+        return pack_search(self.folder, self._known(), path, overwrite=overwrite)
 
     # --- what can be said to it ----------------------------------------------------------------
 
@@ -309,20 +342,16 @@ class Search:
     @property
     def alive(self) -> bool:
         """Whether the controller still runs, started here or by another process."""
-        if self._launched is None:
-            history = self._known()
-            run = history.runs[-1] if history.runs else None
-            if run is None or "finished" in run:
-                return False
-            return is_controller(int(run["pid"]))
-        return self._launched.alive
+        if self._launched is not None:
+            return self._launched.alive
+        run = next(reversed(self._known().runs), None)
+        return run is not None and "finished" not in run and is_controller(int(run["pid"]))
 
     def _begin(self, block: bool | None) -> Search:
         """Wait for the end where asked to, or show the panel and return."""
         from autoopt.handle.live import show
 
-        waits = not in_notebook() if block is None else block
-        if waits:
+        if not in_notebook() if block is None else block:
             return self.wait()
         if in_notebook():
             show(self)
@@ -354,9 +383,7 @@ class Search:
             return f"{finished['reason']}\n{finished['error']}"
         if message := full_disk(self.folder):
             return message
-        printed = self.folder / CONTROLLER_LOG
-        tail = printed.read_text(errors="replace")[-2000:] if printed.exists() else ""
-        return f"{status.message}; {printed} ends with:\n{tail}"
+        return f"{status.message}; {printed_end(self.folder / CONTROLLER_LOG)}"
 
     def __repr__(self) -> str:
         """Show the status and the front."""

@@ -60,7 +60,8 @@ def _row(record: Record, *, front: bool, feasible: bool, best: bool) -> Row:
     stats = measured.stats if measured else {}
     return Row(
         number=record.number,
-        role=record.role,
+        # A recipe that the search was handed is drawn as one that it found.
+        role="search" if record.role == "given" else record.role,
         state="failed" if failure else "ok",
         front=front,
         feasible=feasible,

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt.controller.job import LOG
-from autoopt.disk import full_disk
-from autoopt.errors import FolderError, SearchError
+from autoopt.errors import FolderError
+from autoopt.handle.beginning import begin_search, new_settings, task_again, task_of
 from autoopt.handle.handle import Search
 from autoopt.handle.request import (
-    Own,
-    bounded_axes,
-    cache_folder,
     check_place,
-    checked_bounds,
     checked_drop,
     checked_limits,
     checked_seed,
-    is_plain,
     new_folder,
     own_parts,
-    search_axes,
-    taken,
-    with_own,
 )
-from autoopt.handle.surroundings import running_searches
-from autoopt.log import Log
-from autoopt.settings import SAMPLERS, Budget, Limits, Settings
-from search_spaces import SearchSpace, preset
+from autoopt.handle.warm import with_warm_start
+from autoopt.settings import SAMPLERS, Budget, Limits
+from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoopt.task import Task
 
 OBJECTIVES = ("quality", "latency", "size")
 
@@ -72,6 +57,7 @@ def search(
     train: Callable[..., Any] | None = None,
     teachers: Sequence[nn.Module] = (),
     target: str = "cpu",
+    warm_start: Sequence[Any] = (),
     block: bool | None = None,
 ) -> Search:
     """Search for smaller and faster versions of a trained model.
@@ -139,6 +125,9 @@ def search(
         Trained networks of your own; students learn from the mean of them and the model.
     target
         Where candidates are measured.
+    warm_start
+        What worked before: recipes, strategies, exports or folders of searches, of which the front
+        is taken. They are tried first; what does not fit here is left out with a note.
     block
         Whether to wait for the end; by default only outside a notebook.
 
@@ -170,32 +159,26 @@ def search(
         "output": output,
         "teachers": tuple(teachers),
     }
-    task = _make_task(model, data, options)
-    axes, names = search_axes(task, objectives)
-    bounded = bounded_axes(constraints, axes)
-    settings = Settings(
-        fingerprint=task.fingerprint,
-        stable=task.stable,
-        space=with_own(preset(space) if isinstance(space, str) else space, own.techniques),
-        axes=axes,
-        objectives=names,
-        budget=wanted,
-        bounded=bounded,
-        constraints=checked_bounds(constraints, (*axes, *bounded)),
-        max_drop=checked_drop(max_drop),
-        request_size=task.request_size,
-        threads=task.threads,
-        seed=seed,
-        target=target,
-        cache=str(cache_folder(cache)),
-        storage=storage,
+    task = task_of(model, data, options)
+    settings = new_settings(
+        task,
+        own,
+        options,
+        objectives=objectives,
+        constraints=constraints,
+        space=space,
+        cache=cache,
         limits=limits,
-        notes=(*task.notes, *_beside()),
-        task_options={key: value for key, value in options.items() if is_plain(value)},
-        own_techniques=tuple(sorted(own.techniques)),
-        sampler=own.sampler_name,
     )
-    return _start(where, settings, task, own, study="", launched=launched, block=block)
+    settings = replace(
+        settings,
+        budget=wanted,
+        max_drop=checked_drop(max_drop),
+        target=target,
+        storage=storage,
+    )
+    settings = with_warm_start(settings, warm_start, task, own)
+    return begin_search(where, settings, task, own, study="", launched=launched, block=block)
 
 
 def resume(
@@ -239,20 +222,7 @@ def resume(
     where = Path(folder).absolute()
     attached = Search(where, None)
     settings = attached.settings
-    options = {
-        **settings.task_options,
-        "request_size": settings.request_size,
-        "threads": settings.threads,
-        "teachers": tuple(teachers),
-    }
-    options |= {k: v for k, v in {"metric": metric, "loss": loss}.items() if v is not None}
-    task = _make_task(model, data, options)
-    if task.fingerprint != settings.fingerprint:
-        raise FolderError(
-            f"the search in {where} must go on with its own model and data (fingerprint "
-            f"{settings.fingerprint[:12]}), but got others (fingerprint {task.fingerprint[:12]}). "
-            "Hand over the same model, data, metric and loss, or start a new search elsewhere."
-        )
+    task = task_again(where, settings, model, data, metric=metric, loss=loss, teachers=teachers)
     if attached.alive and attached.status.state != "stopping":
         if budget is not None:
             more = Budget.parse(budget)
@@ -273,7 +243,7 @@ def resume(
     budget = _renewed(attached, budget)
     settings = replace(settings, budget=budget, sampler=own.sampler_name)
     study = attached._known().study
-    return _start(where, settings, task, own, study=study, launched=launched, block=block)
+    return begin_search(where, settings, task, own, study=study, launched=launched, block=block)
 
 
 def _renewed(search: Search, budget: float | str | timedelta | Budget | None) -> Budget:
@@ -285,104 +255,3 @@ def _renewed(search: Search, budget: float | str | timedelta | Budget | None) ->
         seconds=None if more.seconds is None else spent + more.seconds,
         trials=None if more.trials is None else done + more.trials,
     )
-
-
-def _start(
-    folder: Path,
-    settings: Settings,
-    task: Task,
-    own: Own,
-    *,
-    study: str,
-    launched: float,
-    block: bool | None,
-) -> Search:
-    """Pack model and data, start the controller, and follow it."""
-    from autoopt.controller import Job, launch
-
-    # One of its own for each run: an earlier controller, about to end, removes its own.
-    packed = folder.absolute() / f"snapshot-{uuid.uuid4().hex[:8]}"
-    try:
-        with ExitStack() as undo:
-            undo.callback(_removed, folder, packed, made=not folder.exists())
-            packed.mkdir(parents=True)
-            payload = _packed(task, own.techniques, packed)
-            if not study:
-                study = _create(folder, settings)
-                # Last in, first out: the folder is empty when it is looked at.
-                undo.callback(_unlogged, folder)
-            job = Job(folder, settings, payload, packed, launched, study, sampler=own.sampler)
-            controller = launch(job)
-            undo.pop_all()
-    except (OSError, sqlite3.Error, FolderError) as error:
-        if message := full_disk(folder, error):
-            raise SearchError(message) from error
-        raise
-    return Search(folder, controller)._begin(block)
-
-
-def _beside() -> tuple[str, ...]:
-    """Say which other searches of this process still run: timings have to wait for each other."""
-    return tuple(
-        f"machine: another search of this process still runs, in {folder}; both take longer, so "
-        "stop the one that you need no more"
-        for folder in running_searches()
-    )
-
-
-def _create(folder: Path, settings: Settings) -> str:
-    """Take the folder for a new search and return the name of its study.
-
-    Raises
-    ------
-    FolderError
-        If another process took it meanwhile.
-    """
-    log = Log(folder / LOG, create=True)
-    # Searches in folders of one name may share a storage, and a cache.
-    study = f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
-    first = log.append("created", {"settings": settings.to_dict(), "study": study})
-    if first != 1:
-        raise taken(folder)
-    return study
-
-
-def _packed(task: Task, techniques: Mapping[str, Any], folder: Path) -> bytes:
-    """Return what the controller is sent; the task was found to travel when it was made.
-
-    Raises
-    ------
-    SearchError
-        If a technique cannot travel.
-    """
-    from autoopt import snapshot
-    from autoopt.task.foreign import shown_as
-
-    for name, technique in techniques.items():
-        with shown_as(
-            lambda cause, name=name: SearchError(  # type: ignore[misc]  # binds the loop's name
-                f"the technique {name!r} must be able to go to other processes, but cannot: "
-                f"{cause}. Locks, open files and the like must be opened in its `apply`."
-            )
-        ):
-            snapshot.check(technique)
-    return snapshot.dump((task, dict(techniques)), folder)
-
-
-def _unlogged(folder: Path) -> None:
-    """Give a folder back that was taken for a search which then did not start."""
-    for path in folder.glob(f"{LOG}*"):
-        path.unlink(missing_ok=True)
-
-
-def _removed(folder: Path, packed: Path, *, made: bool) -> None:
-    """Leave nothing of a start that failed before it took the folder."""
-    shutil.rmtree(packed, ignore_errors=True)
-    if made and folder.exists() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _make_task(model: Any, data: Any, options: Mapping[str, Any]) -> Task:
-    from autoopt.task import make_task
-
-    return make_task(model, data, **options)

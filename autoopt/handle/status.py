@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from autoopt.handle.advice import compared, recommended
@@ -69,6 +70,12 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def printed_end(path: Path) -> str:
+    """Return the end of what a controller printed into a file."""
+    tail = path.read_text(errors="replace")[-2000:] if path.exists() else ""
+    return f"{path} ends with:\n{tail}"
 
 
 def status_of(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,13 @@ import numpy as np
 
 from autoopt.errors import ArtifactError
 from autoopt.interfaces import Parallel
+from autoopt.loading.benchmark import (
+    Benchmark,
+    machine_differs,
+    measured,
+    reported_latency,
+    time_call,
+)
 from autoopt.runtimes import RUNTIMES, load_runtime
 from autoopt.runtimes.artifact import Manifest, Port, read_manifest, verify_files
 from autoopt.runtimes.manifest_rules import plain_name
@@ -34,10 +43,19 @@ class Predictor:
         The running artefact.
     parallel
         How requests are spread.
+    measured
+        What the export says was measured.
     """
 
-    def __init__(self, manifest: Manifest, deployment: Deployment, parallel: Parallel) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        deployment: Deployment,
+        parallel: Parallel,
+        measured: Mapping[str, Any] | None = None,
+    ) -> None:
         self._manifest = manifest
+        self._measured = measured or {}
         self._deployment = deployment
         self._parallel = parallel
 
@@ -86,6 +104,33 @@ class Predictor:
     def output(self) -> Port:
         """Element type and shape of what comes out."""
         return self._manifest.output
+
+    def benchmark(self, *arrays: Any, seconds: float = 2.0) -> Benchmark:
+        """Time one request here and put it beside what the report says.
+
+        Parameters
+        ----------
+        *arrays
+            A request; zeros of the size of the search's requests when absent.
+        seconds
+            How long to measure.
+        """
+        ready = arrays or self._zeros()
+        latency = time_call(lambda: self(*ready), seconds=seconds)
+        return Benchmark(
+            samples=len(ready[0]),
+            latency=latency,
+            reported=reported_latency(self._measured),
+            differs=machine_differs(self._measured),
+        )
+
+    def _zeros(self) -> list[Array]:
+        """Return a request of zeros: integers may be codes, of which only 0 is surely known."""
+        samples = self._measured.get("request_size") or self._manifest.options["request"]
+        return [
+            np.zeros([samples if size is None else size for size in port.shape], port.dtype)
+            for port in self.inputs
+        ]
 
     def close(self) -> None:
         """Give threads and memory back."""
@@ -148,10 +193,24 @@ def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predict
         If the folder is damaged, foreign or not to be trusted, or its runtime is not installed.
     """
     path = Path(folder)
-    return load_artifact(path, _parallel(path, read_manifest(path)), trust_code=trust_code)
+    found = measured(path)
+    if differs := machine_differs(found):
+        warnings.warn(
+            f"{str(path)!r} was measured on another machine, so its timings do not hold here "
+            f"({'; '.join(differs)}); `.benchmark()` measures again.",
+            stacklevel=2,
+        )
+    parallel = _parallel(path, read_manifest(path))
+    return load_artifact(path, parallel, trust_code=trust_code, measured=found)
 
 
-def load_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False) -> Predictor:
+def load_artifact(
+    folder: Path,
+    parallel: Parallel,
+    *,
+    trust_code: bool = False,
+    measured: Mapping[str, Any] | None = None,
+) -> Predictor:
     """Load what a runtime's `build` wrote, or an export, spreading requests as told.
 
     Raises
@@ -178,7 +237,7 @@ def load_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False)
             f"this artefact runs in {manifest.runtime!r}, but {error.name!r} is not installed; "
             f"pip install {package}."
         ) from error
-    return Predictor(manifest, deployment, parallel)
+    return Predictor(manifest, deployment, parallel, measured)
 
 
 def _parallel(path: Path, manifest: Manifest) -> Parallel:

@@ -36,6 +36,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "panel": "tests.benchmarks.panel:run",
         "search": "tests.benchmarks.search:run",
         "techniques": "tests.benchmarks.techniques:run",
+        "transfer": "tests.benchmarks.transfer:run",
     }
 )
 

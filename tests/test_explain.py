@@ -1,0 +1,268 @@
+"""A strategy and a search explained."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import autoopt
+from autoopt.controller import importances
+from autoopt.errors import DataError, FolderError
+from autoopt.handle.ablation import FOLDER, steps_to, with_records
+from autoopt.handle.explanation import Explanation
+from autoopt.handle.next_steps import next_steps
+from autoopt.handle.on_test import on_test
+from autoopt.handle.search_explanation import explain_search
+from autoopt.measurement import Stat
+from autoopt.panel.messages import Objective
+from autoopt.panel.steps import StepRow, steps_svg
+from autoopt.recipe import Recipe
+from autoopt.task import make_task
+from tests.record_builds import AXES, SMALL, Story, failed, measured
+from tests.small_searches import digits, finished_search, images, trained_cnn, trained_mlp
+
+# ------------------------------------------------------------------ the way to a strategy
+
+
+def test_the_way_goes_slot_by_slot_and_ends_at_the_recipe():
+    steps = steps_to(SMALL)
+    assert [step.slot for step in steps] == [
+        "original", "student", "recovery", "quantization", "runtime", "parallel"
+    ]  # fmt: skip
+    assert steps[0].recipe == Recipe.of({})
+    assert steps[-1].recipe == SMALL
+    assert steps[1].choice == "width 0.5"
+    assert len(steps_to(Recipe.of({}))) == 1
+
+
+def test_training_for_a_precision_is_one_step_with_it():
+    qat = Recipe.of({"recovery": ("qat", {"bits": 8, "epochs": 1}), "runtime": ("openvino", {})})
+    assert [step.slot for step in steps_to(qat)] == ["original", "recovery", "runtime"]
+
+
+def test_records_of_both_logs_are_on_one_scale():
+    main, side = Story(), Story()
+    main.record(measured(0, 0.9, 10, 4, reference_ms=10, role="original"))
+    main.record(measured(1, 0.8, 2, 1, recipe=SMALL, reference_ms=10))
+    middle = steps_to(SMALL)[1].recipe
+    side.record(measured(0, 0.9, 20, 4, reference_ms=20, role="original"))
+    side.record(measured(1, 0.85, 10, 2, recipe=middle, reference_ms=20))
+    steps = with_records(steps_to(SMALL), main.history, side.history)
+    found = steps[1].record
+    assert found is not None
+    # The machine was half as fast when it was measured.
+    assert found.stat("latency") == Stat.exact(5.0, "ms")
+    assert found.stat("size") == Stat.exact(2.0, "MB")
+    assert steps[-1].record == main.history.records[1]
+    assert steps[2].record is None
+
+
+# ------------------------------------------------------------------ the test part
+
+
+class Answers:
+    """Stands for a loaded artefact."""
+
+    def __init__(self, outputs: np.ndarray) -> None:
+        self._outputs, self._place = outputs, 0
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        start = self._place
+        self._place += len(arrays[0])
+        return self._outputs[start : self._place]
+
+
+def test_classes_groups_and_disagreement_are_counted_on_the_same_samples():
+    task = make_task(trained_mlp(), digits(), threads=1)
+    wanted = task.test.targets().numpy()
+    right = np.eye(10, dtype=np.float32)[wanted] * 9
+    mine = right.copy()
+    mine[:6] = np.roll(mine[:6], 1, axis=1)  # six answers of another class
+    found = on_test(task, Answers(mine), Answers(right), None)  # type: ignore[arg-type]  # a fake
+    assert found.samples == len(wanted)
+    assert found.quality.value == pytest.approx(1 - 6 / len(wanted))
+    assert found.original.value == 1
+    assert found.disagreement == pytest.approx(6 / len(wanted))
+    assert sorted(row["sample"] for row in found.examples) == list(range(6))
+    assert all(row["original"] == row["target"] != row["this"] for row in found.examples)
+    assert [row["class"] for row in found.groups] == list(range(10))
+    assert sum(row["samples"] for row in found.groups) == len(wanted)
+    assert found.difference is not None
+    assert found.difference.value == pytest.approx(-6 / len(wanted))
+    assert found.difference.low < found.difference.value < found.difference.high
+
+    even = np.arange(len(wanted)) % 2
+    by_group = on_test(task, Answers(mine), Answers(right), even)  # type: ignore[arg-type]  # a fake
+    assert [row["group"] for row in by_group.groups] == [0, 1]
+    with pytest.raises(DataError, match="one value for each sample of the test part"):
+        on_test(task, Answers(mine), Answers(right), even[:3])  # type: ignore[arg-type]  # a fake
+
+
+def test_values_are_compared_by_their_distance():
+    x, _ = digits()
+    y = x[:, :1] * 2 + 1
+    task = make_task(trained_mlp_for_values(), (x, y), threads=1)
+    answers = np.random.default_rng(0).standard_normal((len(task.test), 1)).astype(np.float32)
+    found = on_test(task, Answers(answers + 1), Answers(answers), None)  # type: ignore[arg-type]  # a fake
+    assert found.difference is None
+    assert found.groups == ()
+    assert found.disagreement == pytest.approx(1 / answers.std(), rel=1e-3)
+
+
+def trained_mlp_for_values() -> object:
+    from torch import nn
+
+    return nn.Linear(64, 1)
+
+
+# ------------------------------------------------------------------ words and picture
+
+
+def explanation() -> Explanation:
+    told = Story()
+    told.record(measured(0, 0.9, 10, 4, role="original"))
+    told.record(measured(1, 0.8, 2, 1, recipe=SMALL))
+    steps = with_records(steps_to(SMALL), told.history)
+    broken = replace(steps[3], record=failed(7, steps[3].recipe))
+    return Explanation("<title>", ("it is & fast",), (*steps[:3], broken, *steps[4:]), (), AXES)
+
+
+def test_an_explanation_is_text_table_and_page_with_everything_escaped():
+    found = explanation()
+    assert "it is & fast" in repr(found)
+    page = found._repr_html_()
+    assert "&lt;title&gt;" in page
+    assert "it is &amp; fast" in page
+    assert "<svg" in page
+    table = found.ablation
+    assert list(table.index) == [step.slot for step in found.steps]
+    assert table.loc["parallel", "latency_ms"] == 2
+    assert table.loc["quantization", "note"] == "not by itself: killed by signal 9"
+    assert table.loc["student", "note"] == "not measured"
+
+
+def test_the_picture_draws_what_was_measured_and_says_what_was_not():
+    picture = explanation().picture
+    assert picture.count('<rect class="ao-accent"') == 2 * 2  # latency and size of both
+    assert picture.count("<circle") == 2
+    assert "not by itself: killed by signal 9" in picture
+    none = steps_svg([StepRow(name="a<b", values={}, missing="")], [])
+    assert "a&lt;b" in none
+    objective = Objective(name="size", label="size", unit="MB", direction="minimize")
+    assert steps_svg([], [objective]).endswith("</svg>")
+
+
+# ------------------------------------------------------------------ a search
+
+
+def searched() -> Story:
+    """Twelve networks of which the narrow ones are fast and wrong."""
+    told = Story(max_drop=0.05)
+    told.record(measured(0, 0.9, 10, 4, role="original"))
+    told.record(measured(1, 0.9, 8, 4, recipe=Recipe.of({"runtime": ("openvino", {})}),
+                         role="uniform"))  # fmt: skip
+    fractions = [0.25, 0.375, 0.5, 0.625]
+    for number, (runtime, fraction) in enumerate(
+        ((r, f) for r in ("eager", "onnxruntime", "openvino") for f in fractions), start=2
+    ):
+        student = ("width", {"fraction": fraction})
+        recipe = Recipe.of({"student": student, "runtime": (runtime, {})})
+        told.record(measured(number, 0.8 + fraction / 7, 10 * fraction, fraction, recipe=recipe))
+    told.record(measured(14, 0.9, 9, 4, recipe=Recipe.of({"runtime": ("onnxruntime", {})}),
+                         role="uniform"))  # fmt: skip
+    told.record(failed(20))
+    told.record(failed(21, SMALL.replaced(runtime=("eager", {}))))
+    return told
+
+
+def test_what_mattered_is_found_by_optunas_evaluator():
+    rows = importances(searched().history)
+    slots = {row["slot"]: float(row["importance"]) for row in rows
+             if row["objective"] == "size" and not row["setting"]}  # fmt: skip
+    assert slots["student"] == max(slots.values())
+    assert sum(slots.values()) == pytest.approx(1)
+
+
+def test_a_search_says_what_failed_whether_it_was_worth_it_and_what_is_next():
+    found = explain_search(searched().history)
+    (row,) = found.failed.to_dict("records")
+    assert (row["count"], row["kind"], row["stage"]) == (2, "crashed", "artifact")
+    assert "student width" in row["common"]
+    assert found.baselines.loc[0, "role"] == "original"
+    said = repr(found)
+    assert "Within the bounds the search beat them" in said
+    assert "What failed" in said
+    assert "killed by signal 9" in found._repr_html_()
+
+
+def test_a_search_that_did_not_beat_a_single_step_says_so():
+    told = Story(max_drop=0.05)
+    told.record(measured(0, 0.9, 10, 4, role="original"))
+    told.record(measured(1, 0.9, 2, 4, recipe=Recipe.of({"runtime": ("openvino", {})}),
+                         role="uniform"))  # fmt: skip
+    told.record(measured(2, 0.9, 5, 4, recipe=SMALL))
+    words = " ".join(explain_search(told.history).words)
+    assert "did not beat" in words
+    assert "Too few trials" in words
+    assert next_steps(told.history, ())[0].startswith("Search longer")
+
+
+def test_only_a_search_that_has_begun_can_be_explained():
+    from autoopt.history import History
+
+    with pytest.raises(FolderError, match="must have begun"):
+        explain_search(History())
+
+
+# ------------------------------------------------------------------ the real thing
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> autoopt.Search:
+    shutil.copytree(finished_search().folder, tmp_path / "search")
+    return autoopt.open(tmp_path / "search")
+
+
+@pytest.mark.slow
+def test_a_strategy_is_explained_from_its_log_and_completed_by_measuring(copied):
+    strategy = max(
+        copied.strategies, key=lambda s: sum(step.record is None for step in
+                                             with_records(steps_to(s.recipe), s.history))
+    )  # fmt: skip
+    alone = strategy.explain()
+    assert alone.test is None
+    assert list(alone.layers["layer"])
+    assert any("explain(model, data)" in line for line in alone.missing)
+
+    found = strategy.explain(trained_cnn(), images())
+    assert all(step.record is not None for step in found.steps)
+    assert found.missing == ()
+    last = found.ablation.iloc[-1]
+    assert last["number"] == strategy.number
+    for axis in copied._known().front.axes:
+        assert last[axis.column] == strategy[axis.name].value
+    assert found.test is not None
+    assert strategy.measurement.test is not None
+    assert found.test.quality.value == pytest.approx(strategy.measurement.test.value, abs=1e-9)
+    # Another look measures nothing again.
+    before = (copied.folder / FOLDER).exists() and len(autoopt.open(copied.folder / FOLDER).trials)
+    strategy.explain(trained_cnn(), images())
+    after = (copied.folder / FOLDER).exists() and len(autoopt.open(copied.folder / FOLDER).trials)
+    assert before == after
+    with pytest.raises(FolderError, match="its own model and data"):
+        strategy.explain(trained_mlp(), digits())
+    assert len(copied.trials) == len(finished_search().trials)
+
+
+@pytest.mark.slow
+def test_the_layers_that_were_kept_and_are_sensitive_are_named(copied):
+    whole = [s for s in copied.strategies if s.recipe["quantization"].option == "static_int8"]
+    found = whole[0].explain(trained_cnn(), images())
+    assert found.sensitivity is not None
+    assert set(found.sensitivity) == {"0", "4", "8"}
+    assert "sensitivity" in found.layers
+    assert any(line.startswith("Most sensitive") for line in found.words)
