@@ -256,13 +256,15 @@ class Probe:
 class Reading:
     """One objective's figure with its raw samples.
 
-    `speedup` and `reference_ms` come from objectives that time against the reference.
+    `speedup` and `reference_ms` come from objectives that time against the reference; `protocol`
+    says how it was measured, in plain values.
     """
 
     stat: Stat
     speedup: Stat | None = None
     reference_ms: float | None = None
     samples: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Objective(Protocol):

@@ -7,13 +7,14 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import DivergedError, RefusedError
 from autoopt.interfaces import Deployment, Parallel, Probe, Reading
+from autoopt.measure.conditions import Conditions
 from autoopt.measure.lock import device_lock
 from autoopt.measure.memory import serving_memory
 from autoopt.measurement import Measurement, Stat
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 
-LIBRARIES = ("torch", "openvino", "nncf", "onnxruntime", "onnx", "numpy")
+LIBRARIES = ("autoopt", "torch", "openvino", "nncf", "onnxruntime", "onnx", "numpy")
 """Libraries whose versions stand in every measurement."""
 
 
@@ -107,6 +108,7 @@ def measure_artifact(
         environment = _environment(plan.device)
         readings = {name: _reading(name, probe, plan.device) for name in plan.objectives}
         test = score(task, deployment, "test")
+    artifact = read_artifact(folder)
     timed = next((reading for reading in readings.values() if reading.speedup), None)
     return Measurement(
         stats={
@@ -117,9 +119,18 @@ def measure_artifact(
         speedup=timed.speedup if timed else None,
         reference_ms=_reference(readings),
         samples=timed.samples if timed else {},
-        realised=read_artifact(folder).get("realised", {}),
+        realised=artifact.get("realised", {}),
         target=plan.device,
         environment=environment,
+        protocol={
+            "deployment": {
+                "runtime": artifact["runtime"],
+                "files": artifact["files"],
+                "parallel": asdict(parallel),
+                "request": [[list(array.shape), str(array.dtype)] for array in request],
+            },
+            **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
+        },
     )
 
 
@@ -129,7 +140,10 @@ def _reading(name: str, probe: Probe, device: str) -> Reading:
     if not getattr(objective, "exclusive", False):
         return objective.measure(probe)
     with device_lock(device):
-        return objective.measure(probe)
+        before = Conditions.now()
+        reading = objective.measure(probe)
+        conditions = Conditions.now().since(before)
+    return replace(reading, protocol={**reading.protocol, "conditions": conditions})
 
 
 def score(task: Task, deployment: Deployment, part: str) -> Stat:

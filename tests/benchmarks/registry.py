@@ -32,6 +32,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
         "matrix": "tests.benchmarks.matrix:run",
         "matrix-quick": "tests.benchmarks.matrix:run_quick",
+        "measurement": "tests.benchmarks.measurement:run",
         "overhead": "tests.benchmarks.overhead:run",
         "panel": "tests.benchmarks.panel:run",
         "search": "tests.benchmarks.search:run",
