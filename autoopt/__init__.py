@@ -2,6 +2,7 @@
 
 search      search(model, data) → Search: builds and measures candidates of a joint space
 resume      goes on with a search after a crash, a stop or a kernel restart
+describe_target  prints what this machine can do, and what each runtime computes on it
 load        loads what a strategy exported, where neither model nor search is known
 Search      a running or finished search: front, trials, best, pick, panel
 Strategy    one candidate with its verbs: export, predict, recipe
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from autoopt.handle.start import resume, search
     from autoopt.handle.strategy import Strategy
     from autoopt.loading import load
+    from autoopt.machine import describe_target
     from search_spaces import SearchSpace
 
 _HOMES = {
@@ -26,6 +28,7 @@ _HOMES = {
     "Search": "autoopt.handle.handle",
     "SearchSpace": "search_spaces",
     "Strategy": "autoopt.handle.strategy",
+    "describe_target": "autoopt.machine",
     "load": "autoopt.loading",
     "resume": "autoopt.handle.start",
     "search": "autoopt.handle.start",
@@ -44,4 +47,13 @@ def __dir__() -> list[str]:
 
 
 __version__ = "0.1.0"
-__all__ = ["AutooptError", "Search", "SearchSpace", "Strategy", "load", "resume", "search"]
+__all__ = [
+    "AutooptError",
+    "Search",
+    "SearchSpace",
+    "Strategy",
+    "describe_target",
+    "load",
+    "resume",
+    "search",
+]

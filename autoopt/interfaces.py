@@ -204,6 +204,9 @@ class Runtime(Protocol):
     def load(self, folder: Path, parallel: Parallel) -> Deployment:
         """Start what `build` wrote; must not need torch unless the format does."""
 
+    def abilities(self, target: Target) -> Mapping[str, str]:
+        """Return precision to ``"computes"`` or why it does not, as the library itself says."""
+
 
 class Target(Protocol):
     """A machine or device that candidates are measured on."""
