@@ -30,7 +30,16 @@ ENTRIES = {
     "LICENSE",
 }
 HEAVY = {"torch", "optuna", "openvino", "onnxruntime", "sklearn", "pandas", "nncf", "onnx"}
-PUBLIC = ["AutooptError", "Search", "SearchSpace", "Strategy", "load", "resume", "search"]
+PUBLIC = [
+    "AutooptError",
+    "Search",
+    "SearchSpace",
+    "Strategy",
+    "describe_target",
+    "load",
+    "resume",
+    "search",
+]
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -25,6 +25,7 @@ from autoopt.targets import load_target
 from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
+    from autoopt.interfaces import Array
     from autoopt.task import Task
 
 
@@ -86,12 +87,7 @@ def measure_artifact(
     DivergedError
         If an answer is not finite.
     """
-    cores = usable_cores()
-    if parallel.threads > cores or parallel.replicas > parallel.threads:
-        raise RefusedError(
-            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
-            f"replica and no more than the {cores} cores that this process may use"
-        )
+    _check_cores(parallel)
     request = [tensor.numpy() for tensor in task.example]
     with closing(open_artifact(folder, parallel)) as deployment:
         probe = Probe(
@@ -123,15 +119,32 @@ def measure_artifact(
         target=plan.device,
         environment=environment,
         protocol={
-            "deployment": {
-                "runtime": artifact["runtime"],
-                "files": artifact["files"],
-                "parallel": asdict(parallel),
-                "request": [[list(array.shape), str(array.dtype)] for array in request],
-            },
+            "deployment": _deployed(artifact, parallel, request),
             **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
         },
     )
+
+
+def _check_cores(parallel: Parallel) -> None:
+    """Raise unless every replica has a thread, and every thread a core."""
+    cores = usable_cores()
+    if parallel.threads > cores or parallel.replicas > parallel.threads:
+        raise RefusedError(
+            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
+            f"replica and no more than the {cores} cores that this process may use"
+        )
+
+
+def _deployed(
+    artifact: Mapping[str, Any], parallel: Parallel, request: Sequence[Array]
+) -> dict[str, Any]:
+    """Return what was measured: runtime, checksums, parallel configuration and request."""
+    return {
+        "runtime": artifact["runtime"],
+        "files": artifact["files"],
+        "parallel": asdict(parallel),
+        "request": [[list(array.shape), str(array.dtype)] for array in request],
+    }
 
 
 def _reading(name: str, probe: Probe, device: str) -> Reading:

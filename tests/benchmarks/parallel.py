@@ -25,7 +25,7 @@ SPREADS = ((1, 1), (2, 1), (2, 2))
 
 BATCHES = (1, 4, 16)
 RUNTIMES = ("openvino", "onnxruntime")
-SECONDS = 1.5
+SECONDS = 0.8
 WORDS, LENGTH = 200, 32
 
 
