@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from autoopt.interfaces import Parallel, Probe
 from autoopt.measurement import Stat
-from autoopt.objectives import load_objective, timing
+from autoopt.objectives import load_objective, tail, timing
+from autoopt.objectives.tail import percentile_stat
 from autoopt.objectives.timing import FEW_ROUNDS, MAX_ROUNDS, MIN_ROUNDS, ratio_stat, time_pairs
 
 TRUE_RATIO = 3.0
@@ -296,6 +298,55 @@ def test_latency_is_the_time_of_one_request_beside_that_of_the_reference(probe: 
     assert reading.speedup.value == pytest.approx(4.0)
     assert set(reading.samples) == {"candidate", "reference"}
     assert reading.protocol["rounds"] == len(reading.samples["candidate"])
+
+
+def spiking(clock: Clock, every: int) -> Callable[..., None]:
+    """A deployment of 2 ms whose every so manyth answer takes 50 ms."""
+    turn = 0
+
+    def answer(*inputs: object) -> None:
+        nonlocal turn
+        turn += 1
+        clock.now += 2e-3 if turn % every else 50e-3
+
+    return answer
+
+
+@pytest.fixture
+def tail_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(tail, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("every", "p95", "p99"), [(1000, 2.0, 2.0), (50, 2.0, 50.0), (10, 50.0, 50.0)]
+)
+def test_a_tail_is_the_percentile_of_all_requests_spikes_included(
+    tail_clock: Clock, probe: Probe, every: int, p95: float, p99: float
+):
+    slow = replace(probe, deployment=spiking(tail_clock, every), seconds=10.0)  # type: ignore[arg-type]  # no close
+    for name, wanted in (("latency_p95", p95), ("latency_p99", p99)):
+        reading = load_objective(name).measure(slow)
+        assert reading.stat.value == pytest.approx(wanted)
+        assert reading.stat.n == len(reading.samples["candidate"][0]) >= 400
+        assert reading.protocol["bounded_above"]
+
+
+def test_too_few_requests_for_a_tail_are_bounded_by_their_slowest_and_said(
+    tail_clock: Clock, probe: Probe
+):
+    slow = replace(probe, deployment=spiking(tail_clock, 7), seconds=0.05)  # type: ignore[arg-type]  # no close
+    reading = load_objective("latency_p99").measure(slow)
+    assert reading.stat.high == pytest.approx(50.0)
+    assert not reading.protocol["bounded_above"]
+    assert reading.protocol["requests"] < 400
+
+
+def test_the_interval_of_a_percentile_covers_it_whatever_the_distribution():
+    random = np.random.default_rng(4)
+    truth = float(np.exp(1.6449))
+    draws = [percentile_stat(list(np.exp(random.normal(0, 1, 500))), 0.95)[0] for _ in range(400)]
+    assert 0.92 <= np.mean([stat.low <= truth <= stat.high for stat in draws]) <= 0.99
 
 
 def test_throughput_counts_samples_a_second_of_many_requests_at_once(

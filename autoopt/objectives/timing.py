@@ -177,6 +177,11 @@ def time_pairs(
             return replace(paired, ended="time" if spent > seconds else "rounds")
 
 
+def warmed_up(call: Callable[[], object], seconds: float) -> bool:
+    """Call until steady or until a share of `seconds` is over; say whether it became steady."""
+    return _Warm.up(call, WARM_UP_SHARE * seconds).steady
+
+
 @dataclass(frozen=True)
 class _Warm:
     """A call whose caches and thread pools are warm, and how it is timed.
