@@ -19,7 +19,7 @@ def taken(shift: float = 0.0, half: float = 0.5) -> list[Taken]:
     ):
         value = 1.0 + name + (shift if (method, number) == ("ours", 2) else 0.0)
         found.append(
-            Taken(f"c{name}", condition, number, method, value, value - half, value + half)
+            Taken(f"c{name}", condition, number, method, value, value - half, value + half, 0.5)
         )
     return found
 
