@@ -4,6 +4,7 @@ search      search(model, data) → Search: builds and measures candidates of a 
 open        reads a finished or running search without its model
 resume      goes on with a search after a crash, a stop or a kernel restart
 apply       builds and measures a recipe on another model
+describe_target  prints what this machine can do, and what each runtime computes on it
 load        loads what a strategy exported, where neither model nor search is known
 Search      a running or finished search: front, trials, best, pick, panel
 Strategy    one candidate with its verbs: export, predict, recipe
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from autoopt.handle.start import resume, search
     from autoopt.handle.strategy import Strategy
     from autoopt.loading import load
+    from autoopt.machine import describe_target
     from search_spaces import SearchSpace
 
 _HOMES = {
@@ -31,6 +33,7 @@ _HOMES = {
     "SearchSpace": "search_spaces",
     "Strategy": "autoopt.handle.strategy",
     "apply": "autoopt.handle.applying",
+    "describe_target": "autoopt.machine",
     "load": "autoopt.loading",
     "open": "autoopt.handle.reading:open_search",
     "resume": "autoopt.handle.start",
@@ -57,6 +60,7 @@ __all__ = [
     "SearchSpace",
     "Strategy",
     "apply",
+    "describe_target",
     "load",
     "open",
     "resume",

@@ -1,4 +1,4 @@
-"""The command line: ``python -m autoopt demo`` and ``python -m autoopt techniques``."""
+"""The command line: ``python -m autoopt demo``, ``techniques`` and ``target``."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ def _techniques(options: argparse.Namespace) -> None:
         print(as_text(entries()))
 
 
+def _target(options: argparse.Namespace) -> None:
+    from autoopt.machine import abilities, as_text
+
+    found = abilities(options.name)
+    print(json.dumps(found, indent=2) if options.json else as_text(found))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="autoopt", description="Make trained PyTorch models smaller and faster by measurement."
@@ -61,4 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     techniques.add_argument("--json", action="store_true", help="as JSON, for programs")
     techniques.set_defaults(run=_techniques)
+    target = commands.add_parser(
+        "target", help="what a target can do: instruction sets, runtimes and their precisions"
+    )
+    target.add_argument("name", nargs="?", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    target.add_argument("--json", action="store_true", help="as JSON, for programs")
+    target.set_defaults(run=_target)
     return parser

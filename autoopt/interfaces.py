@@ -204,6 +204,9 @@ class Runtime(Protocol):
     def load(self, folder: Path, parallel: Parallel) -> Deployment:
         """Start what `build` wrote; must not need torch unless the format does."""
 
+    def abilities(self, target: Target) -> Mapping[str, str]:
+        """Return precision to ``"computes"`` or why it does not, as the library itself says."""
+
 
 class Target(Protocol):
     """A machine or device that candidates are measured on."""
@@ -256,13 +259,15 @@ class Probe:
 class Reading:
     """One objective's figure with its raw samples.
 
-    `speedup` and `reference_ms` come from objectives that time against the reference.
+    `speedup` and `reference_ms` come from objectives that time against the reference; `protocol`
+    says how it was measured, in plain values.
     """
 
     stat: Stat
     speedup: Stat | None = None
     reference_ms: float | None = None
     samples: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Objective(Protocol):

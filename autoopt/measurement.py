@@ -106,6 +106,10 @@ class Measurement:
         Name of the target.
     environment
         Processor, cores, versions, load: what is needed to judge and to repeat it.
+    protocol
+        Objective to how it was measured: time, rounds, steadiness, share of outliers, and the
+        ``conditions`` of the machine meanwhile. ``deployment`` to what was measured: parallel
+        configuration, request and checksums of the files.
     """
 
     stats: Mapping[str, Stat]
@@ -116,6 +120,7 @@ class Measurement:
     realised: Mapping[str, Any] = field(default_factory=dict)
     target: str = "cpu"
     environment: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from autoopt.evaluate import Evaluator, as_failure
 from autoopt.interfaces import Parallel
 from autoopt.measure import MeasurePlan, measure_artifact
 from autoopt.measure.measure import score
+from autoopt.measurement import Measurement
 from autoopt.outcome import Done
 from autoopt.record import Failure
 from autoopt.targets import load_target
@@ -145,6 +147,14 @@ def test_a_measurement_holds_quality_size_test_and_what_was_realised() -> None:
     assert measured.reference_ms is not None
     assert measured.samples["candidate"]
     assert measured.environment["time"] > 0
+    assert measured.environment["autoopt"]
+    deployment, latency = measured.protocol["deployment"], measured.protocol["latency"]
+    assert deployment["parallel"] == {"threads": 1, "replicas": 1, "batch": 0}
+    assert deployment["request"] == [[[8, 1, 8, 8], "float32"]]
+    assert list(deployment["files"]) == ["model.pt2"]
+    assert latency["rounds"] == len(measured.samples["candidate"])
+    assert latency["conditions"]["seconds"] > 0
+    assert Measurement.from_dict(json.loads(json.dumps(measured.to_dict()))) == measured
 
 
 def evaluator(folder: Path) -> Evaluator:

@@ -52,9 +52,9 @@ def deed(what: str) -> Recipe:
 
 
 @contextmanager
-def executor(name: str, folder: Path) -> Iterator[Executor]:
+def executor(name: str, folder: Path, **techniques: type) -> Iterator[Executor]:
     setup = WorkerSetup(
-        payload=snapshot.dump((tiny_task("mlp"), {"deed": Deed}), folder),
+        payload=snapshot.dump((tiny_task("mlp"), {"deed": Deed, **techniques}), folder),
         snapshot=folder,
         cache=folder / "cache",
         scope="",

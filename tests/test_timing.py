@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from autoopt.interfaces import Parallel, Probe
 from autoopt.measurement import Stat
-from autoopt.objectives import load_objective, timing
+from autoopt.objectives import load_objective, tail, timing
+from autoopt.objectives.tail import percentile_stat
 from autoopt.objectives.timing import FEW_ROUNDS, MAX_ROUNDS, MIN_ROUNDS, ratio_stat, time_pairs
 
 TRUE_RATIO = 3.0
@@ -100,6 +102,22 @@ def test_the_interval_covers_the_truth_with_outliers_too():
     assert np.mean([stat.low <= TRUE_RATIO <= stat.high for stat in stats]) >= 0.93
 
 
+@pytest.mark.parametrize("rounds", [12, 40])
+def test_the_interval_covers_the_truth_where_a_disturbance_outlasts_a_round(rounds: int):
+    """An autoregressive disturbance of the candidate alone: no reference cancels it."""
+    random = np.random.default_rng(3)
+
+    def one() -> bool:
+        steps = random.normal(0, 0.02, rounds + 20)
+        state = np.zeros_like(steps)
+        for number in range(1, len(steps)):
+            state[number] = 0.4 * state[number - 1] + steps[number]
+        stat = ratio_stat(blocks(3 * np.exp(state[20:])), blocks(np.full(rounds + 1, 9.0)))
+        return bool(stat.low <= TRUE_RATIO <= stat.high)
+
+    assert np.mean([one() for _ in range(400)]) >= 0.9
+
+
 def test_the_interval_narrows_with_more_rounds_and_is_no_wider_than_the_noise_asks():
     random = np.random.default_rng(2)
 
@@ -176,6 +194,61 @@ def test_a_real_loop_of_a_third_of_the_work_is_about_three_times_as_fast():
     assert ratio.low <= ratio.value <= ratio.high
 
 
+# ------------------------------------------------------------------ steady state and oddities
+
+
+def warming(clock: Clock, calls: int) -> Callable[[], None]:
+    """A call that becomes a little faster with each call until it is at 2 ms."""
+    left = calls
+
+    def work() -> None:
+        nonlocal left
+        clock.now += 2e-3 * (1 + 0.01 * left)
+        left = max(0, left - 1)
+
+    return work
+
+
+def test_no_block_begins_before_a_call_has_stopped_becoming_faster(clock: Clock):
+    paired = time_pairs(warming(clock, 150), clock.call(6.0), seconds=100.0)
+    assert paired.steady
+    assert max(map(max, paired.candidate)) < 2.0 * 1.1
+
+
+def test_a_call_that_goes_on_becoming_faster_is_measured_and_said_not_to_be_steady(clock: Clock):
+    paired = time_pairs(warming(clock, 200), clock.call(6.0), seconds=1.0)
+    assert not paired.steady
+    assert paired.protocol(1.0)["steady"] is False
+
+
+def test_the_protocol_says_why_the_rounds_ended(clock: Clock):
+    random = np.random.default_rng(0)
+    noise = lambda: float(np.exp(random.normal(0, 1.0)))  # noqa: E731
+    calls = {
+        "narrow": (clock.call(2.0), clock.call(6.0), 100.0),
+        "time": (clock.call(20.0, noise), clock.call(60.0, noise), 0.0),
+        "rounds": (clock.call(2.0, noise), clock.call(60.0, noise), 1e9),
+    }
+    for ended, (candidate, reference, seconds) in calls.items():
+        assert time_pairs(candidate, reference, seconds=seconds).ended == ended
+
+
+def test_outliers_are_kept_counted_and_shown_and_move_no_median(clock: Clock):
+    turn = 0
+
+    def spiky() -> None:
+        nonlocal turn
+        turn += 1
+        clock.now += 2e-3 if turn % 10 else 0.05
+
+    paired = time_pairs(spiky, clock.call(6.0), seconds=0.0)
+    protocol = paired.protocol(0.0)
+    assert 0 < protocol["outliers"] < 0.2
+    assert protocol["slowest_ms"] == pytest.approx(50.0)
+    assert max(map(max, paired.samples()["candidate"])) == pytest.approx(50.0)
+    assert paired.ratio().value == pytest.approx(TRUE_RATIO)
+
+
 # ------------------------------------------------------------------ the objectives on top
 
 
@@ -224,6 +297,56 @@ def test_latency_is_the_time_of_one_request_beside_that_of_the_reference(probe: 
     assert reading.speedup is not None
     assert reading.speedup.value == pytest.approx(4.0)
     assert set(reading.samples) == {"candidate", "reference"}
+    assert reading.protocol["rounds"] == len(reading.samples["candidate"])
+
+
+def spiking(clock: Clock, every: int) -> Callable[..., None]:
+    """A deployment of 2 ms whose every so manyth answer takes 50 ms."""
+    turn = 0
+
+    def answer(*inputs: object) -> None:
+        nonlocal turn
+        turn += 1
+        clock.now += 2e-3 if turn % every else 50e-3
+
+    return answer
+
+
+@pytest.fixture
+def tail_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(tail, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("every", "p95", "p99"), [(1000, 2.0, 2.0), (50, 2.0, 50.0), (10, 50.0, 50.0)]
+)
+def test_a_tail_is_the_percentile_of_all_requests_spikes_included(
+    tail_clock: Clock, probe: Probe, every: int, p95: float, p99: float
+):
+    slow = replace(probe, deployment=spiking(tail_clock, every), seconds=10.0)  # type: ignore[arg-type]  # no close
+    for name, wanted in (("latency_p95", p95), ("latency_p99", p99)):
+        reading = load_objective(name).measure(slow)
+        assert reading.stat.value == pytest.approx(wanted)
+        assert reading.stat.n == len(reading.samples["candidate"][0]) >= 400
+        assert reading.protocol["bounded_above"]
+
+
+def test_too_few_requests_for_a_tail_are_bounded_by_their_slowest_and_said(
+    tail_clock: Clock, probe: Probe
+):
+    slow = replace(probe, deployment=spiking(tail_clock, 7), seconds=0.05)  # type: ignore[arg-type]  # no close
+    reading = load_objective("latency_p99").measure(slow)
+    assert reading.stat.high == pytest.approx(50.0)
+    assert not reading.protocol["bounded_above"]
+    assert reading.protocol["requests"] < 400
+
+
+def test_the_interval_of_a_percentile_covers_it_whatever_the_distribution():
+    random = np.random.default_rng(4)
+    truth = float(np.exp(1.6449))
+    draws = [percentile_stat(list(np.exp(random.normal(0, 1, 500))), 0.95)[0] for _ in range(400)]
+    assert 0.92 <= np.mean([stat.low <= truth <= stat.high for stat in draws]) <= 0.99
 
 
 def test_throughput_counts_samples_a_second_of_many_requests_at_once(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import signal
+import time
 from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
 
 from autoopt.errors import SearchError
-from autoopt.executors import worker
+from autoopt.executors import descendants, worker
 from autoopt.executors.interface import Pending, WorkerSetup
 from autoopt.outcome import Outcome, Stage
 from autoopt.recipe import Recipe
@@ -32,6 +33,7 @@ class _Running:
         self._stage = stage
         self._limit = limit
         self._log = log
+        self.failed = False
         self._begin = log.stat().st_size if log.exists() else 0
 
     def poll(self, seconds: float) -> Outcome | None:
@@ -42,6 +44,7 @@ class _Running:
         error = self._future.exception()
         if error is None:
             return self._future.result()
+        self.failed = True
         if isinstance(error, TimeoutError):
             return Failure(
                 self._stage,
@@ -59,6 +62,7 @@ class _Running:
 
     def cancel(self) -> None:
         """Kill the worker if it runs this stage."""
+        self.failed = True
         self._future.cancel()
 
     def _death(self, error: ProcessExpired) -> Failure:
@@ -91,6 +95,9 @@ class ProcessExecutor:
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
         self._log = setup.log
+        self._running: _Running | None = None
+        self._since = time.time()
+        descendants.adopt_orphans()
         self._pool = self._new_pool()
         # The worker takes seconds to start: it may begin while its owner still gets ready.
         self._pool.schedule(worker.prepare, timeout=PREPARE_SECONDS)
@@ -106,16 +113,19 @@ class ProcessExecutor:
 
     def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
         """Hand a stage to the worker."""
-        if not self._pool.active:
-            # Pebble gives a pool up when a worker dies between two jobs.
+        if not self._pool.active or (self._running and self._running.failed):
+            # Pebble gives a pool up when a worker dies between two jobs, and a candidate that
+            # broke the pipe to it may have left it deaf. A new one costs no more than the worker.
             self.close()
             self._pool = self._new_pool()
         # A worker may be new, and the limit is the candidate's. What fails here fails again there.
         self._pool.schedule(worker.prepare, timeout=PREPARE_SECONDS)
         future = self._pool.schedule(worker.run, args=(stage, recipe), timeout=timeout)
-        return _Running(future, stage, timeout, self._log)
+        self._running = _Running(future, stage, timeout, self._log)
+        return self._running
 
     def close(self) -> None:
         """End the worker, whatever it does."""
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble has none there
         self._pool.join()
+        descendants.end_all(descendants.foreign_orphans(self._since))

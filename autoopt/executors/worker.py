@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoopt.executors import descendants
 from autoopt.executors.interface import WorkerSetup
 from autoopt.outcome import Outcome, Stage
 from autoopt.recipe import Recipe
@@ -43,6 +44,9 @@ def start(setup: WorkerSetup) -> None:
     os.close(log)
     faulthandler.enable(file=sys.__stderr__ or sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Its owner tells by the session what it started itself from what a dead worker left.
+    os.setsid()
+    descendants.adopt_orphans()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _prefer_as_victim()
@@ -69,7 +73,12 @@ def run(stage: Stage, recipe: Recipe) -> Outcome:
         return as_failure(stage, error)
     if _process.evaluator is None:
         raise RuntimeError("a prepared worker must have an evaluator")
-    return _process.evaluator.run(stage, recipe)
+    before = descendants.descendants()
+    outcome = _process.evaluator.run(stage, recipe)
+    # What a candidate leaves running would slow down whatever is measured next.
+    if count := descendants.end_all(descendants.strangers(before)):
+        print(f"ended {count} processes that the {stage} stage left running", flush=True)
+    return outcome
 
 
 def _prefer_as_victim() -> None:

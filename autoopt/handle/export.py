@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from autoopt import __version__
 from autoopt.errors import ArtifactError, UnknownNameError
 from autoopt.handle.ablation import FOLDER, measure_missing, side_history
 from autoopt.handle.advice import speed_axis
@@ -54,7 +54,7 @@ def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Pa
     layers = settings.layers if settings else ()
     return export_strategy(
         artifact,
-        recipe_text(served.recipe, version=__version__, layers=layers),
+        recipe_text(served.recipe, version=version("autoopt"), layers=layers),
         {**_report(strategy, served), "explained": explanation.sections()},
         folder,
         chart=f"{front}{explanation.picture}",
@@ -108,7 +108,7 @@ def _report(strategy: Strategy, served: Strategy) -> dict[str, Any]:
     """Return what the report shows, as plain values."""
     settings, history = strategy.history.settings, served.history
     return {
-        "version": __version__,
+        "version": version("autoopt"),
         "number": served.number,
         "summary": served.recipe.summary,
         "compared": served.compared(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.cache import default_cache_folder
 from autoopt.constraint import parse_constraints
 from autoopt.controller.job import LOG
-from autoopt.errors import FolderError, UnknownNameError
+from autoopt.errors import FolderError, RefusedError, UnknownNameError
 from autoopt.log import Log
 from autoopt.measurement import Axis
 from autoopt.settings import SAMPLERS, Limits
@@ -211,6 +211,8 @@ def check_place(target: str, storage: str | None, threads: int | None) -> None:
     ------
     UnknownNameError
         If no target has this name.
+    RefusedError
+        If this machine has no such device, or candidates cannot run on it.
     ValueError
         If the URL is none, or candidates would get more threads than there are cores.
     """
@@ -219,7 +221,11 @@ def check_place(target: str, storage: str | None, threads: int | None) -> None:
 
     from autoopt.targets import load_target
 
-    load_target(target)
+    if load_target(target).name != "cpu":
+        raise RefusedError(
+            f"candidates are built for and measured on the processor only, but got {target!r}; "
+            "use target='cpu'"
+        )
     try:
         if storage is not None:
             make_url(storage)

@@ -78,8 +78,9 @@ def search(
     space
         ``"quick"``, ``"balanced"``, ``"thorough"``, or a `SearchSpace`.
     objectives
-        Out of ``"quality"`` (or the metric's name), ``"latency"``, ``"throughput"``, ``"size"``
-        and ``"memory"``; quality is always among them.
+        Out of ``"quality"`` (or the metric's name), ``"latency"`` (the median), ``"latency_p95"``,
+        ``"latency_p99"``, ``"throughput"``, ``"size"`` and ``"memory"``; quality is always among
+        them.
     max_drop
         How much worse than the original the quality may be: 0.01 is one point of accuracy.
     constraints

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import DivergedError, RefusedError
 from autoopt.interfaces import Deployment, Parallel, Probe, Reading
+from autoopt.measure.conditions import Conditions
 from autoopt.measure.lock import device_lock
 from autoopt.measure.memory import serving_memory
 from autoopt.measurement import Measurement, Stat
@@ -24,10 +25,11 @@ from autoopt.targets import load_target
 from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
+    from autoopt.interfaces import Array
     from autoopt.task import Task
 
 
-LIBRARIES = ("torch", "openvino", "nncf", "onnxruntime", "onnx", "numpy")
+LIBRARIES = ("autoopt", "torch", "openvino", "nncf", "onnxruntime", "onnx", "numpy")
 """Libraries whose versions stand in every measurement."""
 
 
@@ -85,12 +87,7 @@ def measure_artifact(
     DivergedError
         If an answer is not finite.
     """
-    cores = usable_cores()
-    if parallel.threads > cores or parallel.replicas > parallel.threads:
-        raise RefusedError(
-            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
-            f"replica and no more than the {cores} cores that this process may use"
-        )
+    _check_cores(parallel)
     request = [tensor.numpy() for tensor in task.example]
     with closing(open_artifact(folder, parallel)) as deployment:
         probe = Probe(
@@ -107,6 +104,7 @@ def measure_artifact(
         environment = _environment(plan.device)
         readings = {name: _reading(name, probe, plan.device) for name in plan.objectives}
         test = score(task, deployment, "test")
+    artifact = read_artifact(folder)
     timed = next((reading for reading in readings.values() if reading.speedup), None)
     return Measurement(
         stats={
@@ -117,10 +115,36 @@ def measure_artifact(
         speedup=timed.speedup if timed else None,
         reference_ms=_reference(readings),
         samples=timed.samples if timed else {},
-        realised=read_artifact(folder).get("realised", {}),
+        realised=artifact.get("realised", {}),
         target=plan.device,
         environment=environment,
+        protocol={
+            "deployment": _deployed(artifact, parallel, request),
+            **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
+        },
     )
+
+
+def _check_cores(parallel: Parallel) -> None:
+    """Raise unless every replica has a thread, and every thread a core."""
+    cores = usable_cores()
+    if parallel.threads > cores or parallel.replicas > parallel.threads:
+        raise RefusedError(
+            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
+            f"replica and no more than the {cores} cores that this process may use"
+        )
+
+
+def _deployed(
+    artifact: Mapping[str, Any], parallel: Parallel, request: Sequence[Array]
+) -> dict[str, Any]:
+    """Return what was measured: runtime, checksums, parallel configuration and request."""
+    return {
+        "runtime": artifact["runtime"],
+        "files": artifact["files"],
+        "parallel": asdict(parallel),
+        "request": [[list(array.shape), str(array.dtype)] for array in request],
+    }
 
 
 def _reading(name: str, probe: Probe, device: str) -> Reading:
@@ -129,7 +153,10 @@ def _reading(name: str, probe: Probe, device: str) -> Reading:
     if not getattr(objective, "exclusive", False):
         return objective.measure(probe)
     with device_lock(device):
-        return objective.measure(probe)
+        before = Conditions.now()
+        reading = objective.measure(probe)
+        conditions = Conditions.now().since(before)
+    return replace(reading, protocol={**reading.protocol, "conditions": conditions})
 
 
 def score(task: Task, deployment: Deployment, part: str) -> Stat:

@@ -12,12 +12,14 @@ OBJECTIVES: Mapping[str, str] = MappingProxyType(
     {
         "quality": "quality:Quality",
         "latency": "latency:Latency",
+        "latency_p95": "tail:p95",
+        "latency_p99": "tail:p99",
         "throughput": "throughput:Throughput",
         "size": "size:Size",
         "memory": "memory:Memory",
     }
 )
-"""Name to ``"module:Class"`` in this package."""
+"""Name to ``"module:Class"`` in this package, or to a function that returns an objective."""
 
 
 def load_objective(name: str) -> Objective:

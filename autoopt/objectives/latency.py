@@ -41,4 +41,5 @@ class Latency:
             speedup.n,
             self.unit,
         )
-        return Reading(stat, speedup, reference_ms, paired.samples())
+        protocol = paired.protocol(probe.seconds)
+        return Reading(stat, speedup, reference_ms, paired.samples(), protocol)

@@ -40,4 +40,5 @@ class Throughput:
         reference_ms = float(np.median([np.median(block) for block in paired.reference]))
         scale = len(many[0]) / reference_ms * 1e3
         stat = Stat(scale * ratio.value, scale * ratio.low, scale * ratio.high, ratio.n, self.unit)
-        return Reading(stat, None, reference_ms, paired.samples())
+        protocol = paired.protocol(probe.seconds)
+        return Reading(stat, None, reference_ms, paired.samples(), protocol)

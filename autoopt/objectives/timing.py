@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from autoopt.measurement import Stat
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SETTLE_SECONDS = 0.015
 """Pause between blocks, in which the thread pool of the last block stops to spin."""
@@ -27,16 +32,43 @@ MAX_ROUNDS = 40
 PRECISION = 0.02
 """Rounds end when the half width of the interval is below this share of the value."""
 
+STEADY_WINDOWS = 3
+"""Windows in a row without a faster call than before after which a call counts as steady."""
+
+FASTER = 0.01
+"""Share by which a call must beat the fastest so far to count as faster."""
+
+WARM_UP_SHARE = 0.25
+"""Share of the time that warming up may take; what is not steady then is said so."""
+
+OUTLIER_RANGES = 3.0
+"""Interquartile ranges above the upper quartile beyond which a call is an outlier (Tukey 1977)."""
+
+MOST_CORRELATION = 0.8
+"""Of neighbouring rounds; so few of them cannot tell more from a drift."""
+
 MEDIAN_ERROR = 1.2533
 """Standard error of a median over that of a mean, for normal values: the root of π/2."""
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Timings of a candidate and its reference, one inner list a block, in milliseconds."""
+    """Timings of a candidate and its reference, one inner list a block, in milliseconds.
+
+    Attributes
+    ----------
+    candidate, reference
+        All calls, outliers included; the reference has one block more.
+    steady
+        Whether both had stopped becoming faster before the first block.
+    ended
+        Why no round followed: ``"narrow"`` (the interval is), ``"time"`` or ``"rounds"``.
+    """
 
     candidate: list[list[float]]
     reference: list[list[float]]
+    steady: bool = True
+    ended: str = "time"
 
     def ratio(self) -> Stat:
         """Return reference time over candidate time with its 95 % interval."""
@@ -46,14 +78,39 @@ class Paired:
         """Return the raw timings."""
         return {"candidate": self.candidate, "reference": self.reference}
 
+    def protocol(self, seconds: float) -> dict[str, Any]:
+        """Return how it was measured and what is odd about it, as plain values."""
+        return {
+            "seconds": seconds,
+            "block_seconds": BLOCK_SECONDS,
+            "settle_seconds": SETTLE_SECONDS,
+            "wanted_half_width": PRECISION,
+            "rounds": len(self.candidate),
+            "calls": sum(map(len, self.candidate)),
+            "steady": self.steady,
+            "ended": self.ended,
+            "outliers": outlier_share(self.candidate),
+            "slowest_ms": max(map(max, self.candidate)),
+        }
+
+
+def outlier_share(blocks: Sequence[Sequence[float]]) -> float:
+    """Return the share of calls far above the others; they stay in the samples and the medians."""
+    import numpy as np
+
+    calls = np.concatenate([np.asarray(block) for block in blocks])
+    lower, upper = np.quantile(calls, [0.25, 0.75])
+    return float(np.mean(calls > upper + OUTLIER_RANGES * (upper - lower)))
+
 
 def ratio_stat(candidate: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> Stat:
     """Return the median over rounds of reference over candidate block medians.
 
     Each round's blocks ran next to each other, so a drift of the machine hits both and cancels.
     The reference of a round is the mean of the blocks before and after the candidate's. Rounds,
-    not calls, are the independent observations of the 95 % interval (Student's t on logarithms),
-    which is widened for what neighbouring rounds share and for the median.
+    not calls, are the observations of the 95 % interval (Student's t on logarithms), which is
+    widened for the median, and for what rounds share: neighbours a reference block, and all of them
+    a disturbance that lasts longer than a round.
     """
     import numpy as np
     from scipy import stats
@@ -69,9 +126,26 @@ def ratio_stat(candidate: Sequence[Sequence[float]], reference: Sequence[Sequenc
         # half of that block's own, which second differences give without the drift.
         shared = float(np.mean(np.diff(np.log(middle), 2) ** 2)) / 12
         spread = float(np.var(logs, ddof=1))
-        error = MEDIAN_ERROR * np.sqrt((spread + min(shared, spread)) / rounds)
+        spread = max(spread + min(shared, spread), _long_run_variance(logs))
+        error = MEDIAN_ERROR * np.sqrt(spread / rounds)
         half = float(stats.t.ppf(0.975, rounds - 1) * error)
     return Stat(value, value * float(np.exp(-half)), value * float(np.exp(half)), rounds)
+
+
+def _long_run_variance(values: NDArray[np.float64]) -> float:
+    """Return the variance that the mean of correlated values has, times their number.
+
+    That of a first-order autoregression, whose correlation is corrected for its bias in few values
+    (Marriott and Pope 1954) and taken for none where it is negative.
+    """
+    import numpy as np
+
+    count = len(values)
+    centred = values - values.mean()
+    square = float(centred @ centred)
+    found = float(centred[:-1] @ centred[1:]) / square if square else 0.0
+    correlation = min(max(found + (1 + 3 * found) / count, 0.0), MOST_CORRELATION)
+    return float(np.var(values, ddof=1)) * (1 + correlation) / (1 - correlation)
 
 
 def time_pairs(
@@ -87,18 +161,25 @@ def time_pairs(
         Wall-clock time after which no round begins, once `MIN_ROUNDS` are done.
     """
     start = time.perf_counter()
-    own, other = _Warm.up(candidate), _Warm.up(reference)
-    paired = Paired([], [other.block()])
-    while len(paired.candidate) < MAX_ROUNDS:
+    share = WARM_UP_SHARE * seconds / 2
+    own, other = _Warm.up(candidate, share), _Warm.up(reference, share)
+    paired = Paired([], [other.block()], own.steady and other.steady)
+    while True:
         paired.candidate.append(own.block())
         paired.reference.append(other.block())
         rounds, spent = len(paired.candidate), time.perf_counter() - start
         if rounds < (MIN_ROUNDS if spent < LATE_SECONDS else FEW_ROUNDS):
             continue
         ratio = paired.ratio()
-        if (ratio.high - ratio.low) / 2 < PRECISION * ratio.value or spent > seconds:
-            break
-    return paired
+        if (ratio.high - ratio.low) / 2 < PRECISION * ratio.value:
+            return replace(paired, ended="narrow")
+        if spent > seconds or rounds >= MAX_ROUNDS:
+            return replace(paired, ended="time" if spent > seconds else "rounds")
+
+
+def warmed_up(call: Callable[[], object], seconds: float) -> bool:
+    """Call until steady or until a share of `seconds` is over; say whether it became steady."""
+    return _Warm.up(call, WARM_UP_SHARE * seconds).steady
 
 
 @dataclass(frozen=True)
@@ -112,22 +193,43 @@ class _Warm:
     slow
         Whether one call fills a block several times over: then one call is a block, and none
         before it is needed to wake anything.
+    steady
+        Whether it had stopped becoming faster.
     """
 
     call: Callable[[], object]
     slow: bool
+    steady: bool
 
     @classmethod
-    def up(cls, call: Callable[[], object]) -> _Warm:
-        """Call for one block's time, at least a block's calls; a slow call twice."""
+    def up(cls, call: Callable[[], object], seconds: float) -> _Warm:
+        """Call until it is steady: until windows in a row bring no faster call than before.
+
+        The fastest call tells best, since what disturbs a call only ever makes it slower. A slow
+        call is called twice, and a window is a quarter of a block, at least a call.
+
+        Parameters
+        ----------
+        call
+            Without arguments.
+        seconds
+            Time after which it counts as not steady, but at least a block's.
+        """
         begin = time.perf_counter()
-        call()
-        calls, slow = 1, time.perf_counter() - begin > SLOW * BLOCK_SECONDS
-        while calls < (2 if slow else BLOCK_CALLS) or time.perf_counter() < begin + BLOCK_SECONDS:
-            start = time.perf_counter()
-            call()
-            calls, slow = calls + 1, time.perf_counter() - start > SLOW * BLOCK_SECONDS
-        return cls(call, slow)
+        fastest, idle = _fastest(call, 0.0), 0
+        slow = fastest > SLOW * BLOCK_SECONDS
+        while idle < STEADY_WINDOWS:
+            spent = time.perf_counter() - begin
+            if spent > max(seconds, BLOCK_SECONDS) and not slow:
+                break
+            window = _fastest(call, BLOCK_SECONDS / 4)
+            slow = window > SLOW * BLOCK_SECONDS
+            # Against what stood before them all, so that a slow decline is seen as well.
+            faster = window < (1 - FASTER) * fastest
+            fastest, idle = (window, 0) if faster else (fastest, idle + 1)
+            if slow:
+                break
+        return cls(call, slow, idle >= (1 if slow else STEADY_WINDOWS))
 
     def block(self) -> list[float]:
         """Return the milliseconds of each call of one block; its first, waking call is left out."""
@@ -141,3 +243,15 @@ class _Warm:
             self.call()
             timings.append(round((time.perf_counter() - start) * 1e3, 5))
         return timings
+
+
+def _fastest(call: Callable[[], object], seconds: float) -> float:
+    """Call at least once and until the time is up; return the seconds of the fastest call."""
+    begin = last = time.perf_counter()
+    fastest = float("inf")
+    while True:
+        call()
+        now = time.perf_counter()
+        fastest, last = min(fastest, now - last), now
+        if now >= begin + seconds:
+            return fastest

@@ -91,6 +91,13 @@ class Compiled:
             _warm_up(replica, plain, _example(manifest, size))
         return ReplicatedDeployment([replica] * parallel.replicas, parallel, fixed)
 
+    def abilities(self, target: Target) -> Mapping[str, str]:
+        """Return what torch does in each precision; nothing where no compiler is there."""
+        from autoopt.runtimes.torch_files import torch_abilities
+
+        found = torch_abilities(target)
+        return found if compiler() else dict.fromkeys(found, NO_COMPILER)
+
 
 def compiler() -> str | None:
     """Return the path of a C++ compiler, or None."""

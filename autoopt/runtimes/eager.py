@@ -68,3 +68,9 @@ class Eager:
         # A graph holds no state between calls, so replicas share it.
         replicas = [torch_replica(module, parallel)] * parallel.replicas
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+
+    def abilities(self, target: Target) -> Mapping[str, str]:
+        """Return what torch does in each precision."""
+        from autoopt.runtimes.torch_files import torch_abilities
+
+        return torch_abilities(target)

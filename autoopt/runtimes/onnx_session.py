@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
+from autoopt.runtimes.abilities import COMPUTES, NOT_HERE, PRECISIONS, STORED
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
 from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
@@ -85,6 +86,19 @@ class OnnxRuntime:
         with model_file(folder, manifest) as model:
             replicas = [_replica(model, manifest, parallel) for _ in range(parallel.replicas)]
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+
+    def abilities(self, target: Target) -> Mapping[str, str]:
+        """Return what its kernels for the processor do in each precision."""
+        if target.name != "cpu":
+            return dict.fromkeys(PRECISIONS, NOT_HERE.format("ONNX Runtime's sessions"))
+        return {
+            "float32": COMPUTES,
+            "bfloat16": "refused: no kernels for convolutions and matrix products",
+            "float16": STORED,
+            "static int8": COMPUTES,
+            "dynamic int8": COMPUTES,
+            "stored weights": STORED,
+        }
 
 
 def _realise(

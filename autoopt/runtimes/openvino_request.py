@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.precision import quantizable
+from autoopt.runtimes.abilities import COMPUTES, NOT_HERE, PRECISIONS, STORED
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
 from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.deployment import ReplicatedDeployment
@@ -108,6 +109,24 @@ class OpenVino:
         answer = _answer if len(requests) == 1 else partial(_answer_beside, Lock())
         replicas = [partial(answer, request) for request in requests]
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+
+    def abilities(self, target: Target) -> Mapping[str, str]:
+        """Return what OpenVINO's plugin for the processor says of itself."""
+        if target.name != "cpu":
+            return dict.fromkeys(PRECISIONS, NOT_HERE.format("OpenVINO's requests"))
+        decline_telemetry()
+        import openvino
+
+        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        integers = COMPUTES if "INT8" in able else "storage only: computes in float32"
+        return {
+            "float32": COMPUTES,
+            "bfloat16": COMPUTES if "BF16" in able else "refused: no instructions for it",
+            "float16": STORED,
+            "static int8": integers,
+            "dynamic int8": f"{integers} (matrix products)",
+            "stored weights": STORED,
+        }
 
 
 def serving_config(manifest: Manifest, parallel: Parallel) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import nn
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Quantization
 from autoopt.precision import quantizable
+from autoopt.runtimes.abilities import COMPUTES, NOT_HERE, PRECISIONS, STORED
 from autoopt.runtimes.artifact import Manifest, write_manifest
 from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.layers import (
@@ -28,7 +29,7 @@ from autoopt.runtimes.program import Exported, export_program, save_program
 from autoopt.runtimes.pt2 import UntrustedProgramError, load_program
 
 if TYPE_CHECKING:
-    from autoopt.interfaces import Array, Parallel
+    from autoopt.interfaces import Array, Parallel, Target
     from autoopt.task import Task
 
 MODEL = "model.pt2"
@@ -59,6 +60,26 @@ class Half(nn.Module):
         half = (x.to(self.kind) if x.is_floating_point() else x for x in inputs)
         result: torch.Tensor = self.network(*half).to(torch.float32)
         return result
+
+
+def torch_abilities(target: Target) -> dict[str, str]:
+    """Return what torch does in each precision on the processor; oneDNN, its backend, is asked."""
+    if target.name != "cpu":
+        return dict.fromkeys(PRECISIONS, NOT_HERE.format("torch's artefacts"))
+    onednn = torch.ops.mkldnn
+    halves = {
+        "bfloat16": onednn._is_mkldnn_bf16_supported(),
+        "float16": onednn._is_mkldnn_fp16_supported(),
+    }
+    slow = "computes, but this processor has no instructions for it"
+    integers = "not offered in .pt2 files"
+    return {
+        "float32": COMPUTES,
+        **{name: COMPUTES if able else slow for name, able in halves.items()},
+        "static int8": integers,
+        "dynamic int8": integers,
+        "stored weights": STORED,
+    }
 
 
 def refuse_request(request: Quantization, task: Task) -> str | None:

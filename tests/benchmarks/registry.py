@@ -30,10 +30,13 @@ Benchmark = Callable[..., "Mapping[str, float] | Report"]
 
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
+        "agreement": "tests.benchmarks.agreement:run",
         "matrix": "tests.benchmarks.matrix:run",
         "matrix-quick": "tests.benchmarks.matrix:run_quick",
+        "measurement": "tests.benchmarks.measurement:run",
         "overhead": "tests.benchmarks.overhead:run",
         "panel": "tests.benchmarks.panel:run",
+        "parallel": "tests.benchmarks.parallel:run",
         "search": "tests.benchmarks.search:run",
         "techniques": "tests.benchmarks.techniques:run",
         "transfer": "tests.benchmarks.transfer:run",
