@@ -94,7 +94,7 @@ class DepthStudent:
     Attributes
     ----------
     fraction
-        Share of those blocks that stays, 0 < fraction ≤ 1; below 1 at least one goes.
+        Share of those blocks that stays, 0 < fraction ≤ 1.
     """
 
     fraction: float = 0.5
@@ -118,9 +118,10 @@ class DepthStudent:
         names = droppable(model, task)
         if not names:
             raise RefusedError(_NO_BLOCK)
-        if self.fraction == 1:
+        # Half a block is one that goes.
+        count = int((1 - self.fraction) * len(names) + 0.5)
+        if count == 0:
             return ()
-        count = max(1, round((1 - self.fraction) * len(names)))
         change = changes(model, task, names)
         bounds = [len(names) * number // count for number in range(count + 1)]
         return tuple(
