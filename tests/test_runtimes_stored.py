@@ -293,6 +293,58 @@ def test_a_weight_of_several_layers_stays_one_in_dynamic_int8(tmp_path: Path):
     assert sorted(Counter(users).values()) == [1, 1, 1, 2]
 
 
+@pytest.mark.parametrize("words", [12, 16])
+def test_an_embedding_keeps_its_weight_where_dynamic_int8_turns_the_head_that_shares_it(
+    words: int, tmp_path: Path
+):
+    class Recommender(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.items = nn.Embedding(words, 16)
+
+        def forward(self, seen: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.linear(self.items(seen).mean(1), self.items.weight)
+
+    torch.manual_seed(0)
+    model = Recommender().eval()
+    x = torch.randint(0, words, (60, 5))
+    task = make_task(model, (x, x[:, 0]), request_size=4, threads=1)
+    load_runtime("onnxruntime").build(model, Quantization("dynamic", 8), task, tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: x[:4].numpy()})
+    with torch.no_grad():
+        right = model(x[:4]).numpy()
+    assert np.abs(found - right).max() < 0.05 * np.abs(right).max()
+
+
+def test_equal_constants_become_one_but_not_where_a_node_holds_a_graph():
+    from onnx import TensorProto, helper
+
+    from autoopt.runtimes.onnx_shared import share
+
+    def constants() -> list[Any]:
+        return [helper.make_tensor(name, TensorProto.FLOAT, [1], [2.0]) for name in "ab"]
+
+    def model(nodes: list[Any]) -> Any:
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+        return helper.make_model(helper.make_graph(nodes, "g", [], [y], constants()))
+
+    plain = model([helper.make_node("Add", ["a", "b"], ["y"])])
+    share(plain)
+    assert [list(plain.graph.node[0].input), len(plain.graph.initializer)] == [["a", "a"], 1]
+    branch = helper.make_graph([helper.make_node("Identity", ["b"], ["z"])], "t", [], [])
+    deep = model([helper.make_node("If", ["a"], ["y"], then_branch=branch, else_branch=branch)])
+    share(deep)
+    assert len(deep.graph.initializer) == 2
+
+
+def test_what_is_kept_must_leave_a_layer_at_the_bits_asked_for():
+    binary = Quantization("binary", 1, keep="first_last_int8")
+    assert layer_bits(binary, ["a", "b", "c"]) == {"a": 8, "b": 1, "c": 8}
+    with pytest.raises(RefusedError, match="leaves none at 1 bits"):
+        layer_bits(binary, ["a", "b"])
+
+
 def test_openvino_refuses_dynamic_int8_where_most_weights_lie_in_convolutions():
     reason = load_runtime("openvino").refuse(
         Quantization("dynamic", 8), tiny_task("cnn"), load_target("cpu")

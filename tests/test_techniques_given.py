@@ -102,6 +102,16 @@ def test_fresh_embeddings_have_the_spread_of_those_they_replace() -> None:
     assert spread == pytest.approx(0.02, rel=0.1)
 
 
+def test_fresh_padding_is_zero_and_scales_start_alike() -> None:
+    network = nn.Sequential(nn.Embedding(9, 4, padding_idx=2), nn.RMSNorm(4))
+    nn.init.normal_(network.get_parameter("1.weight"), mean=1.0, std=0.1)
+    fresh = with_fresh_weights(network, 0)
+    table, scale = fresh.get_parameter("0.weight"), fresh.get_parameter("1.weight")
+    assert not table[2].any()
+    assert table[3].all()
+    assert torch.equal(scale, scale[:1].expand(4))
+
+
 def test_a_fresh_student_needs_a_recovery_that_trains(tmp_path: Path) -> None:
     bench = mlp_bench(tmp_path)
     fresh = {"student": ("fresh", {"width": 0.5, "depth": 1.0})}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from autoopt.errors import RefusedError
 from autoopt.precision import CALIBRATIONS, Grid, quantizable
 
 if TYPE_CHECKING:
@@ -62,13 +63,24 @@ def resolve(request: Quantization, network: nn.Module, order: Sequence[str]) -> 
 
 
 def layer_bits(request: Quantization, names: Sequence[str]) -> dict[str, int]:
-    """Return the bits of each layer that a runtime found, in the order they run."""
+    """Return the bits of each layer that a runtime found, in the order they run.
+
+    Raises
+    ------
+    RefusedError
+        If what is kept leaves no layer at the bits asked for.
+    """
     if request.share:
         raise ValueError("a share of the layers must be resolved into names before a build.")
     bits = dict.fromkeys(names, request.bits)
     if names and request.keep != "none":
         kept = FLOAT if request.keep == "first_last" else max(8, request.bits)
         bits[names[0]] = bits[names[-1]] = kept
+        if request.bits not in bits.values():
+            raise RefusedError(
+                f"of {len(names)} layers with weights the first and the last stay at a higher "
+                f"precision, which leaves none at {request.bits} bits; ask for keep='none'."
+            )
     return bits | {name: count for name, count in request.layers if name in bits}
 
 

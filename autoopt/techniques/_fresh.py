@@ -21,7 +21,7 @@ def with_fresh_weights(network: nn.Module, seed: int) -> nn.Module:
     with seeded(seed), torch.no_grad():
         for module in fresh.modules():
             reset = getattr(module, "reset_parameters", None)
-            if callable(reset) and not isinstance(module, nn.Embedding):
+            if callable(reset) and not isinstance(module, nn.Embedding | nn.EmbeddingBag):
                 reset()
             else:
                 _redraw(module)
@@ -31,5 +31,9 @@ def with_fresh_weights(network: nn.Module, seed: int) -> nn.Module:
 def _redraw(module: nn.Module) -> None:
     for parameter in module.parameters(recurse=False):
         if parameter.is_floating_point() and parameter.numel():
-            spread = parameter.std(correction=0)
+            # Scales and shifts start alike.
+            spread = parameter.std(correction=0) if parameter.ndim > 1 else 0.0
             parameter.copy_(parameter.mean() + spread * torch.randn_like(parameter))
+    padding = getattr(module, "padding_idx", None)
+    if padding is not None:
+        module.get_parameter("weight")[padding] = 0

@@ -32,8 +32,8 @@ def second_moments(model: nn.Module, task: Task, names: Iterable[str]) -> dict[s
     counts: dict[str, int] = {}
 
     def hook_for(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            rows = _rows(module, args[0])
+        def hook(module: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            rows = _rows(module, (*args, *named.values())[0])
             if rows is None or not len(rows):
                 return
             rows = rows.double()
@@ -45,7 +45,8 @@ def second_moments(model: nn.Module, task: Task, names: Iterable[str]) -> dict[s
 
     with ExitStack() as stack, torch.no_grad():
         for name in names:
-            handle = network.get_submodule(name).register_forward_pre_hook(hook_for(name))
+            layer = network.get_submodule(name)
+            handle = layer.register_forward_pre_hook(hook_for(name), with_kwargs=True)
             stack.callback(handle.remove)
         seen = 0
         for inputs, _ in task.calibration.batches(BATCH):

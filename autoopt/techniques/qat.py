@@ -92,7 +92,8 @@ class QuantizationAwareTraining:
             done.add(id(layer))
             parametrize.register_parametrization(layer, "weight", _RoundedWeight(grid))
             if self.bits == 8:
-                layer.register_forward_pre_hook(_RoundedInput(self.scheme == "symmetric"))
+                rounding = _RoundedInput(self.scheme == "symmetric")
+                layer.register_forward_pre_hook(rounding, with_kwargs=True)
         return network
 
 
@@ -135,13 +136,20 @@ class _RoundedInput:
 
     symmetric: bool
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def __call__(
+        self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Round the first input, with the gradient of the identity."""
-        first, *others = inputs
-        if not first.is_floating_point():
-            return inputs
-        rounded = on_range(first.detach().float(), symmetric=self.symmetric)
-        return (first + (rounded.to(first.dtype) - first).detach(), *others)
+        if inputs:
+            return (self._rounded(inputs[0]), *inputs[1:]), named
+        first = next(iter(named))
+        return inputs, {**named, first: self._rounded(named[first])}
+
+    def _rounded(self, x: Any) -> Any:
+        if not x.is_floating_point():
+            return x
+        rounded = on_range(x.detach().float(), symmetric=self.symmetric)
+        return x + (rounded.to(x.dtype) - x).detach()
 
 
 def _plain(network: nn.Module) -> nn.Module:
@@ -152,4 +160,5 @@ def _plain(network: nn.Module) -> nn.Module:
             hooks = layer._forward_pre_hooks
             for key in [key for key, hook in hooks.items() if isinstance(hook, _RoundedInput)]:
                 del hooks[key]
+                layer._forward_pre_hooks_with_kwargs.pop(key, None)
     return network.eval()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,9 +16,6 @@ from autoopt.interfaces import Quantization
 from autoopt.precision import Grid, as_rows, on_grid, quantizable, store
 from autoopt.task import Task, make_task
 from tests.benchmarks.paired import Comparison
-
-if TYPE_CHECKING:
-    pass
 
 SEEDS = range(10)
 EPOCHS = 12
