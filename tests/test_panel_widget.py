@@ -1,5 +1,6 @@
 import base64
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 from comm import get_comm_manager
 
 from autoopt.errors import FolderError
+from autoopt.handle.live import _follow
 from autoopt.panel import assets
 from autoopt.panel.direct import DirectWay
 from autoopt.panel.messages import starting_status
@@ -175,6 +177,47 @@ def test_an_error_of_a_command_is_answered_in_its_own_words(panel, wire):
     answer = wire.contents("answer")[-1][1]
     assert (answer["to"], answer["ok"]) == ("export", False)
     assert answer["text"] == "the folder deploy is there already"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("no column"),
+        RuntimeError("no column"),
+        ImportError("no column"),
+        TypeError("no column"),
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_answered_and_logged(panel, wire, caplog, error):
+    def broken():
+        raise error
+
+    panel.on_command("stop", broken)
+    receive(panel, {"kind": "stop"})
+    answer = wire.contents("answer")[-1][1]
+    assert (answer["to"], answer["ok"]) == ("stop", False)
+    assert answer["text"] == f"{type(error).__name__}: no column"
+    assert caplog.records[-1].exc_info[1] is error
+
+
+@pytest.mark.parametrize("error", [FolderError("no such folder"), RuntimeError("no such folder")])
+def test_a_search_that_cannot_be_followed_any_more_fails_in_the_panel(caplog, error):
+    class Vanished:
+        folder = "/somewhere/search"
+
+        @property
+        def status(self):
+            raise error
+
+    panel = Panel(OBJECTIVES)
+    _follow(Vanished(), panel)  # type: ignore[arg-type]  # stands for a search whose folder is gone
+    assert panel.wait_settled(0)
+    assert panel.status["state"] == "failed"
+    assert panel.status["message"] == (
+        "the search in /somewhere/search cannot be followed any more: no such folder"
+    )
+    assert caplog.records[-1].exc_info[1] is error
+    panel.close()
 
 
 def test_a_command_that_no_panel_knows_is_answered_with_the_known_ones(panel, wire):

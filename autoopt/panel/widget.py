@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,8 @@ from autoopt.panel.messages import (
 from autoopt.panel.pace import Pace
 from autoopt.panel.static import front_html, front_text
 from autoopt.panel.twin import Twin
+
+logger = logging.getLogger("autoopt.panel")
 
 SECONDS_BETWEEN_SENDS: Final = 0.25
 """At most four batches of messages a second."""
@@ -210,6 +213,10 @@ class Panel(anywidget.AnyWidget):
         except (AutooptError, ValueError, OSError) as error:
             answer["ok"] = False
             answer["text"] = str(error)
+        except Exception as error:  # the page waits for an answer, whatever happened
+            logger.exception("the panel's command %s failed", answer["to"])
+            answer["ok"] = False
+            answer["text"] = f"{type(error).__name__}: {error}"
         if answer["to"] != "ready":
             self.send(answer)
 
