@@ -17,7 +17,7 @@ from autoopt.handle.live import _follow
 from autoopt.panel import assets
 from autoopt.panel.direct import DirectWay
 from autoopt.panel.messages import starting_status
-from autoopt.panel.widget import SECONDS_BETWEEN_SENDS, Panel
+from autoopt.panel.widget import SECONDS_BETWEEN_SENDS, SECONDS_OF_CLOCK, Panel
 from tests.panel_rows import HOSTILE, OBJECTIVES, failed_row, make_row
 
 
@@ -71,13 +71,36 @@ def test_updates_from_a_thread_are_throttled_and_the_last_one_arrives(panel, wir
     thread.start()
     thread.join()
     time.sleep(2.5 * SECONDS_BETWEEN_SENDS)
-    messages = wire.contents("rows")
-    assert len(messages) >= 3
-    gaps = [b - a for (a, _), (b, _) in pairwise(messages)]
+    # All messages, whatever their kind: rows, status and the full state, which is due once here.
+    assert len(wire.sent) >= 4
+    assert len(wire.states()) == 1
+    gaps = [b - a for (a, _), (b, _) in pairwise(wire.sent)]
     assert min(gaps) > 0.9 * SECONDS_BETWEEN_SENDS
+    messages = wire.contents("rows")
     received = [n for _, content in messages for n in content["columns"]["number"]]
     assert received == list(range(100))
-    assert wire.contents("status")[-1][1]["status"]["trials"] == 100
+    assert messages[-1][1]["status"]["trials"] == 100
+
+
+def test_a_status_that_differs_by_its_seconds_waits_for_two_of_them(panel, wire):
+    receive(panel, {"kind": "ready"})
+    begin = time.monotonic()
+    while time.monotonic() < begin + SECONDS_OF_CLOCK + 0.5:
+        seconds = time.monotonic() - begin
+        panel.update(status=status(seconds_elapsed=seconds, seconds_left=60 - seconds))
+        time.sleep(0.02)
+    (first, _), (second, last) = wire.contents("status")
+    assert second - first >= SECONDS_OF_CLOCK
+    assert last["status"]["seconds_elapsed"] >= SECONDS_OF_CLOCK
+
+
+@pytest.mark.parametrize("changes", [{"failed": 1}, {"state": "paused"}, {"seconds_left": None}])
+def test_a_status_that_says_something_new_does_not_wait(panel, wire, changes):
+    panel.update(status=status(seconds_left=60.0))
+    panel.update(status=status(**{"seconds_left": 60.0, **changes}))
+    time.sleep(1.5 * SECONDS_BETWEEN_SENDS)
+    (_, sent) = wire.contents("status")[-1]
+    assert {key: sent["status"][key] for key in changes} == changes
 
 
 def test_the_first_update_goes_out_at_once(panel, wire):

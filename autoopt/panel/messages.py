@@ -1,9 +1,9 @@
 """Everything that goes over the wire between Python and the panel, typed in one place.
 
-To the browser: ``{"kind": "rows", "columns": ...}`` (insert or replace by number),
-``{"kind": "status", ...}`` and ``{"kind": "answer", ...}`` (what became of a command). From the
-browser the commands of `COMMANDS`; ``ready`` means that a page has opened the panel and asks for
-the full state.
+To the browser: ``{"kind": "rows", "columns": ...}`` (insert or replace by number; with a ``status``
+where that changed too), ``{"kind": "status", ...}`` and ``{"kind": "answer", ...}`` (what became of
+a command). From the browser the commands of `COMMANDS`; ``ready`` means that a page has opened the
+panel and asks for the full state.
 
 Trials travel as columns: 5,000 of them with their choices are about 1 MB as JSON.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias, TypedDict
+from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 
 Direction: TypeAlias = Literal["minimize", "maximize"]
 Role: TypeAlias = Literal["original", "baseline", "uniform", "search"]
@@ -103,10 +103,11 @@ class Status(TypedDict):
 
 
 class RowsMessage(TypedDict):
-    """To the browser: trials that are new or have changed."""
+    """To the browser: trials that are new or have changed, and the status if that changed too."""
 
     kind: Literal["rows"]
     columns: Columns
+    status: NotRequired[Status]
 
 
 class StatusMessage(TypedDict):
@@ -206,6 +207,16 @@ def wire_status(status: Status) -> Status:
         "seconds_elapsed": 0.0 if elapsed is None else elapsed,
         "seconds_left": _finite(status["seconds_left"]),
     }
+
+
+def same_but_clock(first: Status, second: Status) -> bool:
+    """Say whether two statuses differ at most in their seconds, which a page counts on itself."""
+    return _without_clock(first) == _without_clock(second)
+
+
+def _without_clock(status: Status) -> dict[str, object]:
+    # Whether there is an estimate at all is no matter of the clock.
+    return {**status, "seconds_elapsed": 0.0, "seconds_left": status["seconds_left"] is None}
 
 
 def wire_columns(rows: Iterable[Row]) -> Columns:
