@@ -6,7 +6,8 @@ import math
 import random
 from typing import Any
 
-from autoopt.panel.messages import Objective, Row
+from autoopt.handle.rows import LONGEST_LOG
+from autoopt.panel.messages import Objective, Row, shortened_log
 
 OBJECTIVES: list[Objective] = [
     {"name": "accuracy", "label": "accuracy", "unit": "", "direction": "maximize"},
@@ -74,6 +75,15 @@ def example_rows(count: int = 60, *, seed: int = 0) -> list[Row]:
             note = {"stage": "artifact", "kind": "error", "message": HOSTILE, "log": log}
             rows[-1] = failed_row(number, failure=note, choices=rows[-1]["choices"])
     return rows[:count]
+
+
+def with_long_logs(rows: list[Row]) -> list[Row]:
+    """Give each failure a log that is as long as a panel takes it from a search."""
+    for row in rows:
+        if row["failure"]:
+            lines = (f'  File "worker", line {n}, in step_{n}\n' for n in range(4000))
+            row["failure"]["log"] = shortened_log("".join(lines) + "MemoryError", LONGEST_LOG)
+    return rows
 
 
 _SPEED = {"eager": 1.0, "onnxruntime": 1.9, "openvino": 2.6}

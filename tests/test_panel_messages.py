@@ -10,11 +10,12 @@ from autoopt.panel.messages import (
     Row,
     Status,
     parse_command,
+    shortened_log,
     starting_status,
     wire_columns,
     wire_status,
 )
-from tests.panel_rows import example_rows, failed_row, make_row
+from tests.panel_rows import example_rows, failed_row, make_row, with_long_logs
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,40 @@ def test_a_score_that_just_keeps_a_bound_keeps_it_on_the_wire():
 
 def test_five_thousand_trials_fit_in_two_megabytes():
     assert len(json.dumps(wire_columns(example_rows(5000)))) < 2e6
+    with_failures = wire_columns(with_long_logs(example_rows(5000)))
+    assert len(with_failures["failures"]) > 290
+    assert len(json.dumps(with_failures)) < 2e6
+
+
+def test_all_logs_share_a_budget_and_the_newest_keep_theirs_longest():
+    rows = with_long_logs(example_rows(5000))
+    whole = {row["number"]: row["failure"]["log"] for row in rows if row["failure"]}
+    logs = {int(n): note["log"] for n, note in wire_columns(rows)["failures"].items()}
+    assert len(json.dumps(list(logs.values()))) < 300_000
+    assert all(log.endswith("MemoryError") for log in logs.values())
+    assert list(logs) == sorted(logs)
+    kept = [log == whole[number] for number, log in logs.items()]
+    assert 0 < sum(kept) < len(kept)
+    assert kept == sorted(kept)
+    cut = [log for log, is_whole in zip(logs.values(), kept, strict=True) if not is_whole]
+    assert all(log.startswith("[shortened: ") for log in cut)
+
+
+def test_logs_of_very_many_failures_stay_in_the_budget_too():
+    rows = [
+        failed_row(n, failure={"stage": "", "kind": "error", "message": "", "log": "ä" * 1000})
+        for n in range(20_000)
+    ]
+    notes = wire_columns(rows)["failures"].values()
+    assert sum(len(note["log"].encode()) for note in notes) <= 300_000
+
+
+def test_a_short_log_is_left_alone_and_a_long_one_says_that_it_was_cut():
+    assert shortened_log("last words", 10) == "last words"
+    cut = shortened_log("ä" * 100, 101)
+    assert len(cut.encode()) <= 101
+    assert cut.splitlines()[0] == "[shortened: the search's log holds all of it]"
+    assert set(cut.splitlines()[1]) == {"ä"}
 
 
 @given(

@@ -136,6 +136,49 @@ def test_the_hypervolume_grows_to_what_moocore_says():
     assert volumes[-1] == pytest.approx(hypervolume(points, ref=[1.0, 1.0]))
 
 
+def plotly_lines(figure):
+    (trace,) = figure.data
+    return {dimension.label: list(dimension.values) for dimension in trace.dimensions}
+
+
+def test_plotly_leaves_out_trials_that_lack_an_objective_and_says_how_many():
+    pytest.importorskip("plotly")
+    values: dict[str, list[float | None]] = {"latency": [3.0, 3.0, 3.0], "size": [1.0, 1.0, 1.0]}
+    rows = [
+        make_row(0, accuracy=0.9, latency=1.0),
+        make_row(1, accuracy=float("nan")),
+        make_row(2, values={"accuracy": [None, None, None], **values}, front=False),
+        make_row(3, accuracy=0.8, latency=2.0, front=False),
+    ]
+    figure = plots.plot("parallel", rows, OBJECTIVES, library="plotly")
+    lines = plotly_lines(figure)
+    assert (lines["accuracy"], lines["latency, ms"]) == ([0.9, 0.8], [1.0, 2.0])
+    assert list(figure.data[0].line.color) == [1.0, 0.0]
+    words = "without 2 of 4 trials that lack the value of an objective"
+    assert figure.layout.title.text == words
+    assert plots.plot("parallel", rows[::3], OBJECTIVES, library="plotly").layout.title.text is None
+
+
+def test_plotly_names_an_objective_that_is_not_known_of_any_trial():
+    pytest.importorskip("plotly")
+    rows = [make_row(n, accuracy=float("nan"), latency=1.0 + n) for n in range(2)]
+    figure = plots.plot("parallel", rows, OBJECTIVES, library="plotly")
+    assert plotly_lines(figure) == {"latency, ms": [1.0, 2.0], "size, MB": [1.0, 1.0]}
+    assert figure.layout.title.text == "accuracy is not known of any trial"
+
+
+def test_plotly_says_on_the_axis_that_a_setting_may_be_absent():
+    pytest.importorskip("plotly")
+    rows = [
+        make_row(0, choices={"pruning": "none"}),
+        make_row(1, choices={"pruning": "magnitude", "pruning.keep": 0.5}),
+        make_row(2, choices={"pruning": "magnitude", "pruning.keep": 0.25}),
+    ]
+    figure = plots.plot("parallel", rows, OBJECTIVES, library="plotly")
+    assert plotly_lines(figure)["pruning · keep (absent: no such setting)"] == [-1.0, 1.0, 0.0]
+    assert "pruning" in plotly_lines(figure)
+
+
 def test_parallel_axes_leave_out_what_never_varied_and_keep_absence():
     rows = [
         make_row(0, choices={"student": "none", "pruning": "none"}),

@@ -1,5 +1,6 @@
 import base64
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,10 +13,11 @@ import pytest
 from comm import get_comm_manager
 
 from autoopt.errors import FolderError
+from autoopt.handle.live import _follow
 from autoopt.panel import assets
 from autoopt.panel.direct import DirectWay
 from autoopt.panel.messages import starting_status
-from autoopt.panel.widget import SECONDS_BETWEEN_SENDS, Panel
+from autoopt.panel.widget import SECONDS_BETWEEN_SENDS, SECONDS_OF_CLOCK, Panel
 from tests.panel_rows import HOSTILE, OBJECTIVES, failed_row, make_row
 
 
@@ -69,13 +71,36 @@ def test_updates_from_a_thread_are_throttled_and_the_last_one_arrives(panel, wir
     thread.start()
     thread.join()
     time.sleep(2.5 * SECONDS_BETWEEN_SENDS)
-    messages = wire.contents("rows")
-    assert len(messages) >= 3
-    gaps = [b - a for (a, _), (b, _) in pairwise(messages)]
+    # All messages, whatever their kind: rows, status and the full state, which is due once here.
+    assert len(wire.sent) >= 4
+    assert len(wire.states()) == 1
+    gaps = [b - a for (a, _), (b, _) in pairwise(wire.sent)]
     assert min(gaps) > 0.9 * SECONDS_BETWEEN_SENDS
+    messages = wire.contents("rows")
     received = [n for _, content in messages for n in content["columns"]["number"]]
     assert received == list(range(100))
-    assert wire.contents("status")[-1][1]["status"]["trials"] == 100
+    assert messages[-1][1]["status"]["trials"] == 100
+
+
+def test_a_status_that_differs_by_its_seconds_waits_for_two_of_them(panel, wire):
+    receive(panel, {"kind": "ready"})
+    begin = time.monotonic()
+    while time.monotonic() < begin + SECONDS_OF_CLOCK + 0.5:
+        seconds = time.monotonic() - begin
+        panel.update(status=status(seconds_elapsed=seconds, seconds_left=60 - seconds))
+        time.sleep(0.02)
+    (first, _), (second, last) = wire.contents("status")
+    assert second - first >= SECONDS_OF_CLOCK
+    assert last["status"]["seconds_elapsed"] >= SECONDS_OF_CLOCK
+
+
+@pytest.mark.parametrize("changes", [{"failed": 1}, {"state": "paused"}, {"seconds_left": None}])
+def test_a_status_that_says_something_new_does_not_wait(panel, wire, changes):
+    panel.update(status=status(seconds_left=60.0))
+    panel.update(status=status(**{"seconds_left": 60.0, **changes}))
+    time.sleep(1.5 * SECONDS_BETWEEN_SENDS)
+    (_, sent) = wire.contents("status")[-1]
+    assert {key: sent["status"][key] for key in changes} == changes
 
 
 def test_the_first_update_goes_out_at_once(panel, wire):
@@ -175,6 +200,47 @@ def test_an_error_of_a_command_is_answered_in_its_own_words(panel, wire):
     answer = wire.contents("answer")[-1][1]
     assert (answer["to"], answer["ok"]) == ("export", False)
     assert answer["text"] == "the folder deploy is there already"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("no column"),
+        RuntimeError("no column"),
+        ImportError("no column"),
+        TypeError("no column"),
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_answered_and_logged(panel, wire, caplog, error):
+    def broken():
+        raise error
+
+    panel.on_command("stop", broken)
+    receive(panel, {"kind": "stop"})
+    answer = wire.contents("answer")[-1][1]
+    assert (answer["to"], answer["ok"]) == ("stop", False)
+    assert answer["text"] == f"{type(error).__name__}: no column"
+    assert caplog.records[-1].exc_info[1] is error
+
+
+@pytest.mark.parametrize("error", [FolderError("no such folder"), RuntimeError("no such folder")])
+def test_a_search_that_cannot_be_followed_any_more_fails_in_the_panel(caplog, error):
+    class Vanished:
+        folder = "/somewhere/search"
+
+        @property
+        def status(self):
+            raise error
+
+    panel = Panel(OBJECTIVES)
+    _follow(Vanished(), panel)  # type: ignore[arg-type]  # stands for a search whose folder is gone
+    assert panel.wait_settled(0)
+    assert panel.status["state"] == "failed"
+    assert panel.status["message"] == (
+        "the search in /somewhere/search cannot be followed any more: no such folder"
+    )
+    assert caplog.records[-1].exc_info[1] is error
+    panel.close()
 
 
 def test_a_command_that_no_panel_knows_is_answered_with_the_known_ones(panel, wire):

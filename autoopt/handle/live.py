@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from autoopt.handle.handle import Search
     from autoopt.history import History
     from autoopt.panel.messages import Row
+
+logger = logging.getLogger("autoopt.panel")
 
 POLL_SECONDS: Final = 0.25
 TWIN_SECONDS: Final = 30.0
@@ -46,10 +48,12 @@ def _follow(search: Search, panel: Panel) -> None:
     try:
         while not feed.step():
             time.sleep(POLL_SECONDS)
-    except (OSError, sqlite3.Error) as error:
+    except Exception as error:  # a thread that just died would look like "running"
+        logger.exception("the search in %s cannot be followed any more", search.folder)
         message = f"the search in {search.folder} cannot be followed any more: {error}"
         panel.update(status={**starting_status(), "state": "failed", "message": message})
-    panel.settle()
+    finally:
+        panel.settle()
 
 
 class _Feed:

@@ -7,13 +7,13 @@ from typing import Final
 from autoopt.handle.advice import recommended
 from autoopt.handle.status import Status
 from autoopt.history import History
-from autoopt.panel.messages import Level, Objective, Row
+from autoopt.panel.messages import Level, Objective, Row, shortened_log
 from autoopt.panel.messages import Status as StatusMessage
 from autoopt.recipe import Recipe
 from autoopt.record import Record
 
 LONGEST_LOG: Final = 4000
-"""Characters of a failure's log that a panel keeps, from its end; the search's log holds all."""
+"""Bytes of a failure's log that a panel keeps at most, from its end; the search's log holds all."""
 
 
 def axis_rows(history: History) -> list[Objective]:
@@ -75,7 +75,7 @@ def _row(record: Record, *, front: bool, feasible: bool, best: bool) -> Row:
                 "stage": failure.stage,
                 "kind": failure.kind,
                 "message": failure.message,
-                "log": failure.log[-LONGEST_LOG:],
+                "log": shortened_log(failure.log, LONGEST_LOG),
             }
             if failure
             else None

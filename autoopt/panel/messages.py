@@ -1,9 +1,9 @@
 """Everything that goes over the wire between Python and the panel, typed in one place.
 
-To the browser: ``{"kind": "rows", "columns": ...}`` (insert or replace by number),
-``{"kind": "status", ...}`` and ``{"kind": "answer", ...}`` (what became of a command). From the
-browser the commands of `COMMANDS`; ``ready`` means that a page has opened the panel and asks for
-the full state.
+To the browser: ``{"kind": "rows", "columns": ...}`` (insert or replace by number; with a ``status``
+where that changed too), ``{"kind": "status", ...}`` and ``{"kind": "answer", ...}`` (what became of
+a command). From the browser the commands of `COMMANDS`; ``ready`` means that a page has opened the
+panel and asks for the full state.
 
 Trials travel as columns: 5,000 of them with their choices are about 1 MB as JSON.
 """
@@ -11,8 +11,8 @@ Trials travel as columns: 5,000 of them with their choices are about 1 MB as JSO
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 
 Direction: TypeAlias = Literal["minimize", "maximize"]
 Role: TypeAlias = Literal["original", "baseline", "uniform", "search"]
@@ -24,6 +24,15 @@ SIGNIFICANT: Final = 10
 
 SIGNIFICANT_ENDS: Final = 5
 """Digits of the ends of its interval, which are only drawn and said."""
+
+
+LOGS_BYTES: Final = 250_000
+"""What the logs of all failures together may take; what JSON escapes in them comes on top."""
+
+LEAST_LOG_BYTES: Final = 400
+"""What the log of an old failure keeps as long as `LOGS_BYTES` allows it: the error itself."""
+
+_SHORTENED: Final = "[shortened: the search's log holds all of it]\n"
 
 
 class Objective(TypedDict):
@@ -103,10 +112,11 @@ class Status(TypedDict):
 
 
 class RowsMessage(TypedDict):
-    """To the browser: trials that are new or have changed."""
+    """To the browser: trials that are new or have changed, and the status if that changed too."""
 
     kind: Literal["rows"]
     columns: Columns
+    status: NotRequired[Status]
 
 
 class StatusMessage(TypedDict):
@@ -208,10 +218,21 @@ def wire_status(status: Status) -> Status:
     }
 
 
+def same_but_clock(first: Status, second: Status) -> bool:
+    """Say whether two statuses differ at most in their seconds, which a page counts on itself."""
+    return _without_clock(first) == _without_clock(second)
+
+
+def _without_clock(status: Status) -> dict[str, object]:
+    # Whether there is an estimate at all is no matter of the clock.
+    return {**status, "seconds_elapsed": 0.0, "seconds_left": status["seconds_left"] is None}
+
+
 def wire_columns(rows: Iterable[Row]) -> Columns:
     """Turn trials into columns for the wire: JSON knows no NaN and no infinity, so they are null.
 
     An interval that is no wider than its value is null, too: the browser then takes the value.
+    The logs of failures share `LOGS_BYTES`, and the newest keep theirs longest.
     """
     known = list(rows)
     objectives = list(dict.fromkeys(name for row in known for name in row["values"]))
@@ -228,12 +249,36 @@ def wire_columns(rows: Iterable[Row]) -> Columns:
             for name in objectives
         },
         "choices": {name: _coded([row["choices"].get(name) for row in known]) for name in names},
-        "failures": {
-            str(row["number"]): row["failure"]
-            or {"stage": "", "kind": "failed", "message": "", "log": ""}
-            for row in known
-            if row["state"] == "failed"
-        },
+        "failures": _failures([row for row in known if row["state"] == "failed"]),
+    }
+
+
+def shortened_log(log: str, longest: int) -> str:
+    """Give the end of a log, where the error stands, in at most `longest` bytes of UTF-8.
+
+    What was cut begins by saying so.
+    """
+    whole = log.encode(errors="replace")
+    if len(whole) <= longest:
+        return log
+    kept = longest - len(_SHORTENED)
+    if kept <= 0:
+        return "…" if longest >= len("…".encode()) else ""
+    return _SHORTENED + whole[-kept:].decode(errors="ignore")
+
+
+def _failures(failed: Sequence[Row]) -> dict[str, FailureNote]:
+    share = min(LEAST_LOG_BYTES, LOGS_BYTES // max(1, len(failed)))
+    left = LOGS_BYTES - share * len(failed)
+    logs: dict[int, str] = {}
+    for row in sorted(failed, key=lambda row: row["number"], reverse=True):
+        log = shortened_log(row["failure"]["log"] if row["failure"] else "", share + left)
+        left += share - len(log.encode(errors="replace"))
+        logs[row["number"]] = log
+    unknown: FailureNote = {"stage": "", "kind": "failed", "message": "", "log": ""}
+    return {
+        str(row["number"]): {**(row["failure"] or unknown), "log": logs[row["number"]]}
+        for row in failed
     }
 
 

@@ -133,7 +133,7 @@ function createStore(model) {
   model.on("change:selected", () => notify("mark"));
   model.on("msg:custom", (message) => {
     if (message.kind === "rows") takeColumns(message.columns);
-    if (message.kind === "status") takeStatus(message.status);
+    if (message.status) takeStatus(message.status);
     if (message.kind === "answer") takeAnswer(message);
   });
   // Messages that came while this code was loading are lost; the kernel answers with all it has.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from autoopt.panel.messages import (
     Status,
     StatusMessage,
     parse_command,
+    same_but_clock,
     starting_status,
     wire_columns,
     wire_status,
@@ -33,8 +35,13 @@ from autoopt.panel.pace import Pace
 from autoopt.panel.static import front_html, front_text
 from autoopt.panel.twin import Twin
 
+logger = logging.getLogger("autoopt.panel")
+
 SECONDS_BETWEEN_SENDS: Final = 0.25
-"""At most four batches of messages a second."""
+"""At most four messages a second."""
+
+SECONDS_OF_CLOCK: Final = 2.0
+"""How long a page may count the seconds itself before it is told them again."""
 
 KEYFRAME_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """When the full state is sent again, as long as no page has said that it listens."""
@@ -112,6 +119,8 @@ class Panel(anywidget.AnyWidget):
         self._settled = threading.Event()
         self._changed: dict[int, Row] = {}
         self._status_changed = False
+        self._told: Status = starting_status()
+        self._told_at = time.monotonic() - SECONDS_OF_CLOCK
         born = time.monotonic()
         self._keyframes = [born + seconds for seconds in KEYFRAME_SECONDS]
         self._pace = Pace(self._flush, SECONDS_BETWEEN_SENDS)
@@ -147,7 +156,9 @@ class Panel(anywidget.AnyWidget):
                 # In place: the trait is then right when a page asks for the full state, and no
                 # second message goes out for it.
                 self.status.update(wire_status(status))
-                self._status_changed = True
+                clock_is_late = time.monotonic() - self._told_at >= SECONDS_OF_CLOCK
+                if clock_is_late or not same_but_clock(self._told, self._current_status()):
+                    self._status_changed = True
             if self._changed or self._status_changed:
                 self._pace.ask()
 
@@ -210,6 +221,10 @@ class Panel(anywidget.AnyWidget):
         except (AutooptError, ValueError, OSError) as error:
             answer["ok"] = False
             answer["text"] = str(error)
+        except Exception as error:  # the page waits for an answer, whatever happened
+            logger.exception("the panel's command %s failed", answer["to"])
+            answer["ok"] = False
+            answer["text"] = f"{type(error).__name__}: {error}"
         if answer["to"] != "ready":
             self.send(answer)
 
@@ -251,25 +266,37 @@ class Panel(anywidget.AnyWidget):
         return number
 
     def _flush(self) -> float | None:
-        """Send what changed; return when the full state is due as long as no page listens.
+        """Send one message; return when the next is due, None if nothing waits.
 
         A message that arrives while the page still loads the widget's code is lost, and a page
-        cannot always ask for it while the kernel runs a cell.
+        cannot always ask for it while the kernel runs a cell. Hence the full state goes out now
+        and then as long as no page listens.
         """
-        if self._changed:
-            columns = wire_columns(self._changed.values())
-            rows: RowsMessage = {"kind": "rows", "columns": columns}
-            self.send(rows)
-        if self._status_changed:
-            status: StatusMessage = {"kind": "status", "status": self._current_status()}
-            self.send(status)
-        self._changed.clear()
-        self._status_changed = False
-        due = [moment for moment in self._keyframes if moment <= time.monotonic()]
+        now = time.monotonic()
+        due = [moment for moment in self._keyframes if moment <= now]
         if due:
             del self._keyframes[: len(due)]
             self.send_state(self._synced_state)
+            # A page may hold that state already and hear no change: what is new goes out next.
+            if self._changed or self._status_changed:
+                return now
+        elif self._changed or self._status_changed:
+            self.send(self._news())
         return self._keyframes[0] if self._keyframes else None
+
+    def _news(self) -> RowsMessage | StatusMessage:
+        """Give what changed as one message, and count it as told."""
+        status = self._current_status()
+        news: RowsMessage | StatusMessage = {"kind": "status", "status": status}
+        if self._changed:
+            news = {"kind": "rows", "columns": wire_columns(self._changed.values())}
+            if self._status_changed:
+                news["status"] = status
+        if self._status_changed:
+            self._told, self._told_at = status, time.monotonic()
+        self._changed.clear()
+        self._status_changed = False
+        return news
 
     def _current_status(self) -> Status:
         status: Status = self.status.copy()  # type: ignore[assignment]  # update() keeps its keys

@@ -37,6 +37,11 @@ from tests.panel_rows import OBJECTIVES, example_rows, make_row
 from autoopt.panel import Panel
 rows = [row for row in example_rows({count} + {count} // 16 + 9) if row["state"] == "ok"][:{count}]
 """
+ROWS_AS_FOUND = """
+from tests.panel_rows import OBJECTIVES, example_rows, with_long_logs
+from autoopt.panel import Panel
+rows = with_long_logs(example_rows({count}))
+"""
 PANEL = "panel = Panel(OBJECTIVES)\npanel.update(rows)\npanel.show()"
 PANEL_APPEND = """
 for n in range({repeats}):
@@ -183,10 +188,13 @@ def _peer(lab: Lab, browser: Browser) -> dict[str, float]:
 
 
 def _notebook_mb(folder: Path) -> float:
-    """Run a notebook that shows 5,000 trials and return what it is as a file, state included."""
+    """Run a notebook that shows 5,000 trials and return what it is as a file, state included.
+
+    Some of them failed as some do in every search, with all that a panel takes of their logs.
+    """
     from nbclient import NotebookClient
 
-    cells = [ROWS.format(count=MANY), PANEL + "\npanel.settle()"]
+    cells = [ROWS_AS_FOUND.format(count=MANY), PANEL + "\npanel.settle()"]
     code = nbformat.v4.new_code_cell
     notebook = nbformat.v4.new_notebook(cells=[code(cell) for cell in cells])  # type: ignore[no-untyped-call]  # nbformat has no annotations
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()

@@ -17,6 +17,7 @@ from autoopt.panel.filter import parse_filter
 from autoopt.panel.messages import (
     Objective,
     Row,
+    RowsMessage,
     Status,
     starting_status,
     wire_columns,
@@ -69,14 +70,16 @@ class BarePanel:
         """The panel's element."""
         return self.page.locator(".autoopt-panel").first
 
-    def send_rows(self, rows: Sequence[Row]) -> None:
-        """Send trials as the kernel does."""
-        self.page.evaluate("receive", {"kind": "rows", "columns": wire_columns(rows)})
+    def send_rows(self, rows: Sequence[Row], **status: Any) -> None:
+        """Send trials as the kernel does, with what of the status changed too."""
+        message: RowsMessage = {"kind": "rows", "columns": wire_columns(rows)}
+        if status:
+            message["status"] = _running(**status)
+        self.page.evaluate("receive", message)
 
     def send_status(self, **changes: Any) -> None:
         """Send a status as the kernel does."""
-        status: Status = {**starting_status(), "state": "running", **changes}  # type: ignore[typeddict-item]  # changes are of its keys
-        self.page.evaluate("receive", {"kind": "status", "status": wire_status(status)})
+        self.page.evaluate("receive", {"kind": "status", "status": _running(**changes)})
 
     def answer(self, to: str, *, ok: bool = True, text: str = "") -> None:
         """Answer a command as the kernel does."""
@@ -120,6 +123,11 @@ class BarePanel:
         mark = self.root.locator(f"[role=option][id$='-{number}'] .ao-shape")
         mark.click(force=True)
         expect(self.root.locator(".ao-card .ao-number")).to_have_text(f"#{number}")
+
+
+def _running(**changes: Any) -> Status:
+    status: Status = {**starting_status(), "state": "running", **changes}  # type: ignore[typeddict-item]  # changes are of its keys
+    return wire_status(status)
 
 
 def show_panel(

@@ -330,6 +330,13 @@ def test_a_new_point_pulses_once_and_the_first_ones_do_not(panel: BarePanel):
     expect(panel.root.locator(".ao-pulse")).to_have_count(0, timeout=3_000)
 
 
+def test_one_message_brings_trials_and_status(panel: BarePanel):
+    before = panel.shown()
+    panel.send_rows([make_row(90)], trials=77)
+    assert panel.shown() == before + 1
+    expect(panel.root.locator(".ao-line")).to_contain_text("77 trials")
+
+
 def test_the_live_region_speaks_at_most_every_ten_seconds(panel: BarePanel):
     voice = panel.root.locator(".ao-voice")
     expect(voice).to_contain_text("Running")

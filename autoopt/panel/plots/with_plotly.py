@@ -19,7 +19,7 @@ from autoopt.panel.plots.frames import (
     title_of,
     wants_log,
 )
-from autoopt.panel.points import front_line, points_of
+from autoopt.panel.points import front_line, interval_of, points_of
 
 _MARKERS: Final[dict[str, dict[str, Any]]] = {
     "dominated": {"symbol": "circle", "color": "#8a93a3", "opacity": 0.6},
@@ -70,12 +70,25 @@ def front(
 
 
 def parallel(rows: Sequence[Row], objectives: Sequence[Objective]) -> go.Figure:
-    """Draw a line a trial over choices and objectives; an absent setting is a level of its own."""
+    """Draw a line a trial over choices and objectives.
+
+    plotly cannot break a line: an absent setting is a level of its own, which the axis says, and
+    trials that lack the value of an objective are left out, which the title says.
+    """
     measured = [row for row in rows if row["state"] == "ok"]
-    dimensions = [_dimension(axis) for axis in parallel_axes(measured, objectives)]
-    colours = [float(row["front"]) for row in measured]
+    known = [o for o in objectives if any(interval_of(row, o["name"]) for row in measured)]
+    whole = [row for row in measured if all(interval_of(row, o["name"]) for o in known)]
+    dimensions = [_dimension(axis) for axis in parallel_axes(whole, known)]
+    colours = [float(row["front"]) for row in whole]
     line = {"color": colours, "colorscale": [[0, "#c3c9d4"], [1, "#2563d9"]], "cmin": 0, "cmax": 1}
-    return go.Figure(go.Parcoords(dimensions=dimensions, line=line))
+    figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line))
+    notes = [f"{o['label']} is not known of any trial" for o in objectives if o not in known]
+    if len(whole) < len(measured):
+        count = f"{len(measured) - len(whole)} of {len(measured)} trials"
+        notes.insert(0, f"without {count} that lack the value of an objective")
+    if measured and notes:
+        figure.update_layout(title_text="; ".join(notes).replace("<", "&lt;"))
+    return figure
 
 
 def history(
@@ -118,12 +131,13 @@ def _ends(stats: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
 
 
 def _dimension(axis: ParallelAxis) -> dict[str, Any]:
-    low, _ = axis.ends
-    absent = low - 1 if axis.levels else low
-    values = [absent if place is None else place for place in axis.places]
+    # Only choices may be absent here, and their levels begin at 0.
+    values = [-1.0 if place is None else place for place in axis.places]
     ticks = list(range(len(axis.levels)))
     names = list(axis.levels)
-    if axis.levels and None in axis.places:
-        ticks, names = [int(absent), *ticks], ["absent", *names]
+    label = axis.title.replace("\n", " · ")
+    if None in axis.places:
+        ticks, names = [-1, *ticks], ["absent", *names]
+        label += " (absent: no such setting)"
     named = {"tickvals": ticks, "ticktext": names} if names else {}
-    return {"label": axis.title.replace("\n", " · "), "values": values, **named}
+    return {"label": label, "values": values, **named}
