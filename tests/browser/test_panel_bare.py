@@ -330,6 +330,23 @@ def test_a_new_point_pulses_once_and_the_first_ones_do_not(panel: BarePanel):
     expect(panel.root.locator(".ao-pulse")).to_have_count(0, timeout=3_000)
 
 
+def test_what_a_filter_had_hidden_does_not_pulse_and_many_new_ones_do_not_all(panel: BarePanel):
+    pulses = panel.root.locator(".ao-pulse")
+    front_only = panel.root.get_by_label("front only")
+    front_only.check()
+    panel.settle()
+    # Dominated: it is not drawn yet.
+    panel.send_rows([make_row(90, accuracy=0.1, latency=50.0, size=50.0)])
+    panel.settle()
+    front_only.uncheck()
+    panel.settle()
+    assert panel.root.locator("[role=option][id$='-90']").count() == 1
+    assert pulses.count() == 0
+    panel.send_rows([make_row(number) for number in range(100, 400)])
+    panel.settle()
+    assert 0 < pulses.count() <= 50
+
+
 def test_the_live_region_speaks_at_most_every_ten_seconds(panel: BarePanel):
     voice = panel.root.locator(".ao-voice")
     expect(voice).to_contain_text("Running")
