@@ -206,6 +206,40 @@ def test_dragging_in_the_chart_zooms_and_a_button_undoes_it(panel: BarePanel):
     assert panel.saved("looks")["zoom"] is None
 
 
+def test_a_zoom_leaves_out_what_lies_outside_and_cuts_the_front(page: Page):
+    rows = [make_row(n, accuracy=0.9 + n / 100, latency=float(n + 1)) for n in range(9)]
+    zoom = {"x": "latency", "y": "accuracy", "ends": [[3.5, 6.5], [0.8, 1.0]]}
+    panel = show_panel(page, rows, looks={"zoom": zoom})
+    marks = panel.root.locator("[role=option]")
+    panel.settle()
+    numbers = {int((mark.get_attribute("id") or "").split("-")[-1]) for mark in marks.all()}
+    assert numbers == {3, 4, 5}
+    expect(panel.root.locator(".ao-note")).to_have_text("6 outside the zoom")
+    front = panel.root.locator(".ao-front")
+    # The line goes on to the neighbours outside, and only what lies in the plot is seen.
+    assert (front.get_attribute("d") or "").count("V") == len(rows) - 1
+    edges = page.evaluate(
+        """() => {
+          const layer = document.querySelector(".ao-layer-line");
+          const id = layer.getAttribute("clip-path").slice(5, -1);
+          const frame = document.getElementById(id).firstChild.getBBox();
+          const line = layer.getBBox();
+          return [frame.x - line.x, line.x + line.width - frame.x - frame.width];
+        }"""
+    )
+    assert min(edges) > 0
+    panel.root.get_by_role("button", name="Reset zoom").click()
+    expect(marks).to_have_count(len(rows))
+    expect(panel.root.locator(".ao-note")).to_have_text("")
+
+
+def test_a_zoom_into_nothing_says_so(page: Page):
+    zoom = {"x": "latency", "y": "accuracy", "ends": [[100, 200], [0.1, 0.2]]}
+    panel = show_panel(page, ROWS, looks={"zoom": zoom})
+    expect(panel.root.locator(".ao-empty")).to_have_text("Nothing lies here: zoom out")
+    expect(panel.root.locator("[role=option]")).to_have_count(0)
+
+
 def test_the_table_is_sorted_by_a_click_and_walked_by_arrow_keys(panel: BarePanel):
     def first_values() -> list[float]:
         panel.settle()
