@@ -412,6 +412,33 @@ def test_a_closed_view_leaves_nothing_behind(page: Page):
     assert panel.shown() == len(MEASURED) + 1
 
 
+@pytest.mark.parametrize("death", ["loseComm()", "kernelSays('starting')", "kernelSays('dead')"])
+def test_a_kernel_that_is_gone_leaves_its_front_and_nothing_to_press(page: Page, death: str):
+    panel = show_panel(page, ROWS, chosen=3, selected=3)
+    twin = page.locator(".autoopt-twin-test")
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<p class=autoopt-twin-test>front')"
+    )
+    panel.send_status(trials=60, seconds_elapsed=60.0)
+    page.evaluate("kernelSays('busy')")
+    panel.root.get_by_role("button", name="Pause").click()
+    expect(panel.root.locator(".ao-state")).to_have_text("Running")
+    expect(twin).to_be_hidden()
+    page.evaluate(death)
+    expect(panel.root.locator(".ao-state")).to_have_text("Kernel gone")
+    expect(panel.root.locator(".ao-status-message")).to_contain_text("has restarted or ended")
+    expect(twin).to_be_visible()
+    for name in ("Pause", "Pausing…", "Stop"):
+        expect(panel.root.get_by_role("button", name=name, exact=True)).to_be_hidden()
+    expect(panel.root.get_by_role("button", name="Export", exact=True)).to_be_disabled()
+    panel.root.get_by_label("Folder to export into").press("Enter")
+    page.wait_for_timeout(1_100)  # a tick of the clock
+    expect(panel.root.locator(".ao-fact").nth(1)).to_have_text("1:00")
+    panel.select(2)
+    expect(panel.root.get_by_role("button", name="Choose #2")).to_be_disabled()
+    assert panel.sent() == [{"kind": "pause"}]
+
+
 # ------------------------------------------------------------------ why
 
 
