@@ -42,7 +42,7 @@ function createCard(store) {
     const waits = store.pending.get("choose") === number;
     const said = store.answers.get("choose");
     const failed = store.trials.failed(shown);
-    choose.disabled = failed || waits || isChosen;
+    choose.disabled = failed || waits || isChosen || store.gone;
     setText(choose, isChosen && !waits ? "Chosen ✓" : waits ? "Choosing…" : `Choose #${number}`);
     setText(answer, waits ? "queued: Python hears of it when its cell is done"
       : failed ? "A failed candidate cannot be chosen" : said && !said.ok && said.of === number ? said.text : "");
@@ -178,7 +178,7 @@ function createExporter(store) {
     }
     const waits = store.pending.has("export");
     const answer = store.answers.get("export");
-    go.disabled = waits;
+    go.disabled = waits || store.gone;
     setText(go, waits ? "Exporting…" : "Export");
     const mine = answer && answer.of === number;
     setText(said, waits ? "" : mine ? (answer.ok ? `exported to ${answer.text}` : answer.text) : "");

@@ -17,6 +17,11 @@ function createChart(store, identity, reader) {
     }),
   );
   for (const name of ["grid", "reference", "line", "pulses", "ring"]) layers[name].setAttribute("aria-hidden", "true");
+  const frame = svg("rect");
+  const clip = svg("clipPath", "", { id: `${identity}-plot` });
+  clip.append(frame);
+  picture.prepend(clip);
+  layers.line.setAttribute("clip-path", `url(#${identity}-plot)`);
   const tip = html("div", "ao-tip", null, { hidden: "", "aria-hidden": "true" });
   const note = html("div", "ao-note");
   const fresh = button("ao-fresh", "", () => refit());
@@ -41,14 +46,14 @@ function createChart(store, identity, reader) {
       ? cornersOf(store.trials, members, ...objectives, [axes[0].position, axes[1].position]) : [];
     const knee = objectives.every((o) => o.direction) ? kneeOf(corners, ...objectives) : -1;
     const scaleOf = sizing(store);
-    const points = places.filter(isDrawn).map((place) => ({
-      place, kind: kindAt(store, place, knee), scale: scaleOf(place),
-      px: plane.toX(valueAt(store.trials, objectives[0], place)),
-      py: plane.toY(valueAt(store.trials, objectives[1], place)),
+    const [xs, ys] = objectives.map((objective) => (place) => valueAt(store.trials, objective, place));
+    const isInside = (place) => isOn(plane.across, xs(place)) && isOn(plane.up, ys(place));
+    const points = places.filter((place) => isDrawn(place) && isInside(place)).map((place) => ({
+      place, kind: kindAt(store, place, knee), scale: scaleOf(place), px: plane.toX(xs(place)), py: plane.toY(ys(place)),
     }));
-    view = { objectives, plane, points, at: new Map(points.map((point) => [point.place, point])) };
+    view = { objectives, plane, points, xs, ys, at: new Map(points.map((point) => [point.place, point])) };
     layers.grid.replaceChildren(...drawGrid(plane, objectives, { empty: !places.length, named: store.objectives().length > 0 }));
-    drawReference();
+    drawReference(places);
     drawLine(corners);
     scatter.draw(points, colouring(store), bars, size);
     drawNotes(places);
@@ -73,34 +78,43 @@ function createChart(store, identity, reader) {
     return `M${toX(x[1]) - px} 0H${toX(x[2]) - px}M0 ${toY(y[1]) - py}V${toY(y[2]) - py}`;
   }
 
-  function drawReference() {
-    const { plane, points, at } = view;
-    const original = at.get(store.found.original);
-    const children = original
-      ? [svg("path", "ao-reference", { d: `M${original.px} ${MARGIN.top}V${plane.bottom}M${MARGIN.left} ${original.py}H${plane.right}` })]
-      : [];
+  function drawReference(places) {
+    const { plane, points, xs, ys } = view;
+    const { original } = store.found;
+    const isKnown = places.includes(original);
+    const lines = [
+      isKnown && isOn(plane.across, xs(original)) ? `M${plane.toX(xs(original))} ${MARGIN.top}V${plane.bottom}` : "",
+      isKnown && isOn(plane.up, ys(original)) ? `M${MARGIN.left} ${plane.toY(ys(original))}H${plane.right}` : "",
+    ].join("");
+    const children = lines ? [svg("path", "ao-reference", { d: lines })] : [];
     if (!points.length) {
       children.push(svg("text", "ao-empty", {
         x: (MARGIN.left + plane.right) / 2, y: (MARGIN.top + plane.bottom) / 2, "text-anchor": "middle",
-      }, store.alive() ? "The first strategies appear here soon" : "No strategy has been measured"));
+      }, places.length ? "Nothing lies here: zoom out" : store.alive() ? "The first strategies appear here soon" : "No strategy has been measured"));
     }
     layers.reference.replaceChildren(...children);
   }
 
   // Every point on or behind the staircase is known to be reachable.
   function drawLine(corners) {
-    const steps = corners.map(({ place }) => view.at.get(place)).filter(Boolean);
-    const path = steps.map(({ px, py }, index) => (index ? `H${px}V${py}` : `M${px} ${py}`)).join("");
+    const { plane, xs, ys } = view;
+    // As wide as the stroke beyond the plot, so that a line on its edge keeps its width.
+    fill(frame, "", null, {
+      x: MARGIN.left - 2, y: MARGIN.top - 2, width: plane.right - MARGIN.left + 4, height: plane.bottom - MARGIN.top + 4,
+    });
+    const steps = corners.map(({ place }) => [plane.lineX(xs(place)), plane.lineY(ys(place))]);
+    const path = steps.map(([px, py], index) => (index ? `H${px}V${py}` : `M${px} ${py}`)).join("");
     layers.line.replaceChildren(...(path ? [svg("path", "ao-front", { d: path })] : []));
   }
 
   function drawNotes(places) {
-    const { plane: { across, up }, objectives } = view;
-    const beyond = places.filter((place) => {
-      const [x, y] = objectives.map((objective) => valueAt(store.trials, objective, place));
-      return x < across.low || x > across.high || y < up.low || y > up.high;
-    }).length;
-    setText(note, beyond ? `${beyond} beyond the axes, drawn at the edge` : "");
+    const { plane: { across, up }, xs, ys } = view;
+    const isBeyond = (axis, value) => value < axis.low || value > axis.high;
+    const beyond = places.filter((place) => isBeyond(across, xs(place)) || isBeyond(up, ys(place)));
+    const outside = beyond.filter((place) => !isOn(across, xs(place)) || !isOn(up, ys(place))).length;
+    const atEdge = beyond.length - outside;
+    setText(note, [outside ? `${outside} outside the zoom` : "", atEdge ? `${atEdge} beyond the axes, drawn at the edge` : ""]
+      .filter(Boolean).join("; "));
     const added = inside ? store.trials.size - countAtEntry : 0;
     setText(fresh, `${added} new`);
     fresh.hidden = added <= 0;

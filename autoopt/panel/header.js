@@ -2,8 +2,9 @@
 
 const STATE_WORDS = {
   starting: "Starting", running: "Running", paused: "Paused", stopping: "Stopping",
-  finished: "Finished", failed: "Failed",
+  finished: "Finished", failed: "Failed", gone: "Kernel gone",
 };
+const GONE = "The kernel that ran this search has restarted or ended; what it measured so far stays here to look at.";
 const SILENCE_MS = 10_000;
 const PATIENCE_MS = 1500;
 
@@ -52,14 +53,15 @@ function createHeader(store, voice) {
 
   function draw() {
     const { status } = store;
-    root.dataset.state = status.state ?? "starting";
-    setText(word, STATE_WORDS[status.state] ?? "Starting");
+    const known = store.gone ? "gone" : status.state ?? "starting";
+    root.dataset.state = known;
+    setText(word, STATE_WORDS[known] ?? "Starting");
     setText(trials, trialWords(status));
     setText(failed, status.failed ? `${status.failed} failed` : "");
     setText(best, status.best ? `best ${status.best}` : "");
     drawSteer();
     const answer = ["stop", "pause", "go_on"].map((kind) => store.answers.get(kind)).find((a) => a && !a.ok);
-    setText(message, answer ? answer.text : status.message ?? "");
+    setText(message, store.gone ? GONE : answer ? answer.text : status.message ?? "");
     // While it runs the line keeps its room, so that nothing moves from one candidate to the next.
     message.hidden = !message.textContent && !store.alive();
     drawTime();
@@ -94,7 +96,7 @@ function createHeader(store, voice) {
 
   function drawTime() {
     const { status } = store;
-    const runs = status.state === "running" || status.state === "starting";
+    const runs = !store.gone && (status.state === "running" || status.state === "starting");
     const past = runs ? (performance.now() - store.statusAt) / 1000 : 0;
     const elapsed = (status.seconds_elapsed ?? 0) + past;
     if (store.alive() && Number.isFinite(status.seconds_left)) {

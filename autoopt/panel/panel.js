@@ -22,7 +22,7 @@ function guardKeys(root) {
 }
 
 // The saved notebook shows the front as static HTML; beside a living panel it would be there twice.
-// A style of the panel's own hides it, wherever it stands, and goes with the panel.
+// A style of the panel's own hides it, wherever it stands, and goes with the panel or its kernel.
 function twinHider(name) {
   if (!/^[\w-]+$/.test(name)) return [];
   const inLab = `.jp-OutputArea-child:has(.${name}) { display: none; }`;
@@ -52,7 +52,8 @@ function renderPanel(store, el) {
   const main = html("div", "ao-main");
   main.append(plot, card.node, below, compare.node);
   frame.append(header.node, needs.node, main, why.node);
-  root.append(frame, voice.node, ...twinHider(store.twin()));
+  const hider = twinHider(store.twin());
+  root.append(frame, voice.node, ...hider);
   const guard = guardKeys(root);
   el.replaceChildren(root);
 
@@ -64,6 +65,7 @@ function renderPanel(store, el) {
   const wanted = new Set(["all"]);
   const draw = () => {
     asked = 0;
+    if (store.gone) for (const style of hider) style.remove();
     const [isAll, isNew, isLate, isStatus, isMark] = ["all", "rows", "others", "status", "mark"].map((what) => wanted.delete(what));
     if (isAll || isNew) for (const part of first) part.draw();
     else if (isStatus) header.draw();

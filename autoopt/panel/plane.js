@@ -52,18 +52,29 @@ function fitPlane(store, objectives, places) {
     const fits = zoom && zoom.x === objectives[0].name && zoom.y === objectives[1].name;
     if (!fits) return axis;
     const [low, high] = zoom.ends[index];
-    return high > low && (!axis.log || low > 0) ? axisBetween(low, high, axis.log) : axis;
+    return high > low && (!axis.log || low > 0) ? { ...axisBetween(low, high, axis.log), zoomed: true } : axis;
   });
+}
+
+// Whether a value has a place on the axis: all have, except outside a zoom. Outliers of an axis
+// that fits itself are drawn at its edge.
+function isOn(axis, value) {
+  return !axis.zoomed || (value >= axis.low && value <= axis.high);
 }
 
 // Where values lie in a picture of this size.
 function placeAxes([across, up], { width, height }) {
   const right = width - MARGIN.right;
   const bottom = height - MARGIN.bottom;
+  const atX = (share) => MARGIN.left + share * (right - MARGIN.left);
+  const atY = (share) => bottom - share * (bottom - MARGIN.top);
   return {
     across, up, right, bottom, width, height,
-    toX: (value) => MARGIN.left + across.position(value) * (right - MARGIN.left),
-    toY: (value) => bottom - up.position(value) * (bottom - MARGIN.top),
+    toX: (value) => atX(across.position(value)),
+    toY: (value) => atY(up.position(value)),
+    // Where a line goes that is clipped: out of a zoom, but to the edge of an axis that fits itself.
+    lineX: (value) => atX(across.zoomed ? across.beyond(value) : across.position(value)),
+    lineY: (value) => atY(up.zoomed ? up.beyond(value) : up.position(value)),
     fromX: (px) => across.value((px - MARGIN.left) / (right - MARGIN.left)),
     fromY: (py) => up.value((bottom - py) / (bottom - MARGIN.top)),
   };

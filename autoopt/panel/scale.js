@@ -47,15 +47,18 @@ function axisBetween(low, high, log) {
 }
 
 function makeAxis(low, high, log, ticks) {
-  const position = (value) => {
-    if (log && value <= 0) return 0;
+  const clamped = (value, least, most) => {
+    if (log && value <= 0) return least;
     const share = log
       ? Math.log(value / low) / Math.log(high / low)
       : (value - low) / (high - low);
-    return Math.min(Math.max(share, 0), 1);
+    return Math.min(Math.max(share, least), most);
   };
+  const position = (value) => clamped(value, 0, 1);
+  // For lines that leave the picture: up to one length beyond either end.
+  const beyond = (value) => clamped(value, -1, 2);
   const value = (share) => (log ? low * (high / low) ** share : low + (high - low) * share);
-  return { low, high, log, ticks, position, value, labels: tickLabels(low, high, log, ticks) };
+  return { low, high, log, ticks, position, beyond, value, labels: tickLabels(low, high, log, ticks) };
 }
 
 function linearTicks(low, high) {

@@ -2,6 +2,7 @@
 
 const MOST_ELEMENTS = 400;
 const STAMP = 20; // px, the largest outline and its border
+const MOST_PULSES = 50; // at once; more would be no news but a flicker
 
 // What a trial is drawn as; the first that fits.
 function kindAt(store, place, knee) {
@@ -28,9 +29,8 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
   const [fadedLayer, strongLayer] = [faded, strong];
   const marks = new Map();
   const promoted = new Set();
-  const seen = new Set();
   const stamps = new Map();
-  let first = true;
+  let known = null; // how many trials there were when it was drawn last, shown or not
   let drawn = null;
 
   // `points` are { place, px, py, kind, scale }; `bars(point)` gives the path of its error bars.
@@ -49,13 +49,11 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
         kept.add(place);
         drawMark(point, colours, bars);
       }
-      if (!seen.has(place)) {
-        seen.add(place);
-        // What stood there when the page opened does not pulse.
-        if (!first) pulse(point);
-      }
     }
-    first = first && points.length === 0;
+    // What stood there when the page opened does not pulse, nor what a filter had hidden so far.
+    const since = known ?? store.trials.size;
+    points.filter(({ place }) => place >= since).slice(-MOST_PULSES).forEach(pulse);
+    known = store.trials.size;
     for (const place of marks.keys()) if (!kept.has(place)) drop(place);
     paint(plain, colours, size);
   }

@@ -2,6 +2,8 @@
 
 const ALIVE = new Set(["starting", "running", "paused"]);
 const NO_FILTER = { bounds: {}, choices: {}, front: false, text: "" };
+// What JupyterLab says of a kernel whose objects are gone; one that starts once more has none yet.
+const DEAD = new Set(["starting", "restarting", "autorestarting", "terminating", "dead"]);
 const SYNC_MS = 120; // a brush that is dragged tells Python a few times a second, not with each pixel
 
 function createStore(model) {
@@ -17,6 +19,7 @@ function createStore(model) {
     found: null, // what follows from trials and filter, see analyse
     status: {},
     statusAt: 0,
+    gone: false, // whether the kernel that owns the search has restarted or ended
     pending: new Map(), // command → number or folder, until Python answers
     answers: new Map(), // command → last answer
     hover: -1, // place under the pointer or the keyboard's cursor
@@ -31,14 +34,14 @@ function createStore(model) {
     selected: () => trials.place(model.get("selected")),
     chosen: () => trials.place(model.get("chosen")),
     current: () => (store.selected() >= 0 ? store.selected() : store.found.recommended),
-    alive: () => ALIVE.has(store.status.state),
+    alive: () => !store.gone && ALIVE.has(store.status.state),
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
     select(place) {
       model.set("selected", place < 0 ? null : trials.number[place]);
-      model.save_changes();
+      save();
       notify("mark");
     },
     point(place) {
@@ -67,6 +70,7 @@ function createStore(model) {
       changed();
     },
     command(kind, details = {}) {
+      if (store.gone) return;
       store.pending.set(kind, details.number ?? true);
       store.answers.delete(kind);
       send({ kind, ...details });
@@ -75,12 +79,15 @@ function createStore(model) {
     destroy() {
       clearTimeout(syncing);
       sync();
+      unwatch();
     },
   };
 
+  const save = () => (store.gone ? null : model.save_changes());
+
   function sync() {
     syncing = 0;
-    model.save_changes();
+    save();
   }
 
   function notify(what) {
@@ -107,6 +114,13 @@ function createStore(model) {
     store.statusAt = performance.now();
     // Only the header tells of it, and it comes several times a second.
     notify("status");
+  }
+
+  function lose() {
+    if (store.gone) return;
+    store.gone = true;
+    store.pending.clear();
+    changed();
   }
 
   function takeAnswer({ to, ok, text }) {
@@ -136,9 +150,28 @@ function createStore(model) {
     if (message.status) takeStatus(message.status);
     if (message.kind === "answer") takeAnswer(message);
   });
+  const unwatch = watchKernel(model, lose);
   // Messages that came while this code was loading are lost; the kernel answers with all it has.
   send({ kind: "ready" });
   return store;
+}
+
+// Tells once the kernel is gone. ipywidgets says so when it lets go of a model, which it does on a
+// restart that the page asked for; JupyterLab's kernel knows of the others.
+function watchKernel(model, onGone) {
+  const kernel = model.widget_manager?.kernel;
+  const onStatus = (_, status) => {
+    if (DEAD.has(status)) onGone();
+  };
+  // The model had its comm before this code came: from here on its state changes but once.
+  model.on("comm_live_update", onGone);
+  kernel?.statusChanged?.connect(onStatus);
+  kernel?.disposed?.connect(onGone);
+  return () => {
+    model.off("comm_live_update", onGone);
+    kernel?.statusChanged?.disconnect(onStatus);
+    kernel?.disposed?.disconnect(onGone);
+  };
 }
 
 // Commands go past a running cell where the front end can open a comm of its own (direct.py says

@@ -45,9 +45,14 @@ _START = """async ([code, state]) => {
     save_changes() { Object.assign(model.saved, model.changes); model.changes = {}; },
     send: (message) => model.sent.push(message),
     on, off() {},
+    widget_manager: { kernel: { statusChanged: {
+      connect: (slot) => on("kernel", slot), disconnect() {},
+    } } },
   };
   window.model = model;
   window.receive = (message) => fire("msg:custom", message);
+  window.loseComm = () => fire("comm_live_update");
+  window.kernelSays = (status) => fire("kernel", null, status);
   window.update = (changes) => {
     Object.assign(state, changes);
     for (const name of Object.keys(changes)) fire(`change:${name}`);

@@ -206,6 +206,40 @@ def test_dragging_in_the_chart_zooms_and_a_button_undoes_it(panel: BarePanel):
     assert panel.saved("looks")["zoom"] is None
 
 
+def test_a_zoom_leaves_out_what_lies_outside_and_cuts_the_front(page: Page):
+    rows = [make_row(n, accuracy=0.9 + n / 100, latency=float(n + 1)) for n in range(9)]
+    zoom = {"x": "latency", "y": "accuracy", "ends": [[3.5, 6.5], [0.8, 1.0]]}
+    panel = show_panel(page, rows, looks={"zoom": zoom})
+    marks = panel.root.locator("[role=option]")
+    panel.settle()
+    numbers = {int((mark.get_attribute("id") or "").split("-")[-1]) for mark in marks.all()}
+    assert numbers == {3, 4, 5}
+    expect(panel.root.locator(".ao-note")).to_have_text("6 outside the zoom")
+    front = panel.root.locator(".ao-front")
+    # The line goes on to the neighbours outside, and only what lies in the plot is seen.
+    assert (front.get_attribute("d") or "").count("V") == len(rows) - 1
+    edges = page.evaluate(
+        """() => {
+          const layer = document.querySelector(".ao-layer-line");
+          const id = layer.getAttribute("clip-path").slice(5, -1);
+          const frame = document.getElementById(id).firstChild.getBBox();
+          const line = layer.getBBox();
+          return [frame.x - line.x, line.x + line.width - frame.x - frame.width];
+        }"""
+    )
+    assert min(edges) > 0
+    panel.root.get_by_role("button", name="Reset zoom").click()
+    expect(marks).to_have_count(len(rows))
+    expect(panel.root.locator(".ao-note")).to_have_text("")
+
+
+def test_a_zoom_into_nothing_says_so(page: Page):
+    zoom = {"x": "latency", "y": "accuracy", "ends": [[100, 200], [0.1, 0.2]]}
+    panel = show_panel(page, ROWS, looks={"zoom": zoom})
+    expect(panel.root.locator(".ao-empty")).to_have_text("Nothing lies here: zoom out")
+    expect(panel.root.locator("[role=option]")).to_have_count(0)
+
+
 def test_the_table_is_sorted_by_a_click_and_walked_by_arrow_keys(panel: BarePanel):
     def first_values() -> list[float]:
         panel.settle()
@@ -337,6 +371,23 @@ def test_one_message_brings_trials_and_status(panel: BarePanel):
     expect(panel.root.locator(".ao-line")).to_contain_text("77 trials")
 
 
+def test_what_a_filter_had_hidden_does_not_pulse_and_many_new_ones_do_not_all(panel: BarePanel):
+    pulses = panel.root.locator(".ao-pulse")
+    front_only = panel.root.get_by_label("front only")
+    front_only.check()
+    panel.settle()
+    # Dominated: it is not drawn yet.
+    panel.send_rows([make_row(90, accuracy=0.1, latency=50.0, size=50.0)])
+    panel.settle()
+    front_only.uncheck()
+    panel.settle()
+    assert panel.root.locator("[role=option][id$='-90']").count() == 1
+    assert pulses.count() == 0
+    panel.send_rows([make_row(number) for number in range(100, 400)])
+    panel.settle()
+    assert 0 < pulses.count() <= 50
+
+
 def test_the_live_region_speaks_at_most_every_ten_seconds(panel: BarePanel):
     voice = panel.root.locator(".ao-voice")
     expect(voice).to_contain_text("Running")
@@ -366,6 +417,33 @@ def test_a_closed_view_leaves_nothing_behind(page: Page):
     page.evaluate("void show(document.createElement('div'))()")
     panel.send_rows([make_row(90)])
     assert panel.shown() == len(MEASURED) + 1
+
+
+@pytest.mark.parametrize("death", ["loseComm()", "kernelSays('starting')", "kernelSays('dead')"])
+def test_a_kernel_that_is_gone_leaves_its_front_and_nothing_to_press(page: Page, death: str):
+    panel = show_panel(page, ROWS, chosen=3, selected=3)
+    twin = page.locator(".autoopt-twin-test")
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<p class=autoopt-twin-test>front')"
+    )
+    panel.send_status(trials=60, seconds_elapsed=60.0)
+    page.evaluate("kernelSays('busy')")
+    panel.root.get_by_role("button", name="Pause").click()
+    expect(panel.root.locator(".ao-state")).to_have_text("Running")
+    expect(twin).to_be_hidden()
+    page.evaluate(death)
+    expect(panel.root.locator(".ao-state")).to_have_text("Kernel gone")
+    expect(panel.root.locator(".ao-status-message")).to_contain_text("has restarted or ended")
+    expect(twin).to_be_visible()
+    for name in ("Pause", "Pausing…", "Stop"):
+        expect(panel.root.get_by_role("button", name=name, exact=True)).to_be_hidden()
+    expect(panel.root.get_by_role("button", name="Export", exact=True)).to_be_disabled()
+    panel.root.get_by_label("Folder to export into").press("Enter")
+    page.wait_for_timeout(1_100)  # a tick of the clock
+    expect(panel.root.locator(".ao-fact").nth(1)).to_have_text("1:00")
+    panel.select(2)
+    expect(panel.root.get_by_role("button", name="Choose #2")).to_be_disabled()
+    assert panel.sent() == [{"kind": "pause"}]
 
 
 # ------------------------------------------------------------------ why

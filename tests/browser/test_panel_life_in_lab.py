@@ -62,7 +62,7 @@ def test_a_panel_lives_through_views_reloads_and_a_kernel_restart(
     a_reload_in_mid_search_comes_back_to_the_same_state(notebook, first)
     assert notebook.dialogs == []
     assert notebook.errors == []
-    a_restarted_kernel_leaves_the_static_front(notebook)
+    a_restarted_kernel_leaves_the_static_front(notebook, first)
 
 
 def python_moves_both_views_and_not_the_other_search(
@@ -121,12 +121,19 @@ def a_reload_in_mid_search_comes_back_to_the_same_state(
     )
 
 
-def a_restarted_kernel_leaves_the_static_front(notebook: LabNotebook) -> None:
-    notebook.page.keyboard.press("Control+s")
-    expect(notebook.page.locator(".jp-mod-dirty")).to_have_count(0)
-    kernel = notebook.kernel()["id"]
-    notebook.lab.request(f"api/kernels/{kernel}/restart", method="POST")
-    notebook.open()
+def a_restarted_kernel_leaves_the_static_front(notebook: LabNotebook, panel: Locator) -> None:
+    page = notebook.page
+    page.keyboard.press("Control+s")
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
     twin = notebook.output(0).locator(".autoopt-front")
+    expect(twin).to_be_hidden()
+    for key in ("Escape", "0", "0"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    # The page that was open all the time says so, too.
+    expect(panel.locator(".ao-state")).to_have_text("Kernel gone", timeout=15_000)
+    expect(panel.get_by_role("button", name="Pause")).to_be_hidden()
+    expect(twin).to_be_visible()
+    notebook.open()
     expect(twin).to_be_visible(timeout=15_000)
     expect(twin.locator("svg").first).to_be_visible()
