@@ -37,14 +37,17 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
   function draw(points, colours, bars, size) {
     drawn = { colours, bars };
     const many = points.length > MOST_ELEMENTS;
+    // With three objectives a front may itself have thousands of members.
+    const crowded = points.filter(({ place, kind }) => isStrong(place, kind)).length > MOST_ELEMENTS;
     const pointed = new Set([store.hover, store.selected(), store.chosen(), ...pinnedPlaces(store)]);
     const kept = new Set();
-    const plain = [];
+    const [plain, front] = [[], []];
     promoted.clear();
     for (const point of points) {
       const { place, kind } = point;
-      if (many && !isStrong(place, kind) && !pointed.has(place)) {
-        plain.push(point);
+      const own = pointed.has(place) || (isStrong(place, kind) && !(crowded && isMember(kind)));
+      if (many && !own) {
+        (isStrong(place, kind) ? front : plain).push(point);
       } else {
         kept.add(place);
         drawMark(point, colours, bars);
@@ -55,7 +58,7 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
     points.filter(({ place }) => place >= since).slice(-MOST_PULSES).forEach(pulse);
     known = store.trials.size;
     for (const place of marks.keys()) if (!kept.has(place)) drop(place);
-    paint(plain, colours, size);
+    paint([...plain, ...front], colours, size);
   }
 
   // A mark of its own for points that are looked at: without one nothing could name them. The
@@ -79,8 +82,8 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
     marks.delete(place);
   }
 
-  const isStrong = (place, kind) => Boolean(store.found.onFront[place])
-    || kind === "original" || kind === "recommended" || kind === "knee";
+  const isMember = (kind) => !["original", "recommended", "knee"].includes(kind);
+  const isStrong = (place, kind) => Boolean(store.found.onFront[place]) || !isMember(kind);
 
   function drawMark({ place, px, py, kind, scale }, colours, bars) {
     let mark = marks.get(place);
@@ -121,12 +124,13 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
     const picture = context.createImageData(canvas.width, canvas.height);
     const pixels = new Uint32Array(picture.data.buffer);
     for (const { place, px, py, kind, scale } of points) {
+      const alpha = isStrong(place, kind) ? 1 : store.found.pass[place] ? 0.36 : 0.2;
       const pass = store.found.pass[place];
       const size = Math.round(10 * scale) / 10;
       const tone = reader.read(colours.classOf(place));
-      const name = `${kind} ${tone} ${pass} ${ratio * size}`;
+      const name = `${kind} ${tone} ${pass} ${alpha} ${ratio * size}`;
       let stamp = stamps.get(name);
-      if (!stamp) stamps.set(name, stamp = stampOf(SHAPES[kind], tone, pass, ratio * size));
+      if (!stamp) stamps.set(name, stamp = stampOf(SHAPES[kind], tone, { pass, alpha, zoom: ratio * size }));
       stampInto(pixels, canvas.width, stamp, Math.round(py * ratio) * canvas.width + Math.round(px * ratio));
     }
     context.putImageData(picture, 0, 0);
@@ -136,11 +140,11 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
 }
 
 // An outline as the pixels that it covers: how much each, and where, seen from the middle.
-function stampOf(shape, tone, pass, zoom) {
+function stampOf(shape, tone, { pass, alpha, zoom }) {
   const size = 2 * Math.ceil((STAMP * zoom) / 2);
   const context = html("canvas", "", null, { width: size, height: size }).getContext("2d", { willReadFrequently: true });
   context.setTransform(zoom, 0, 0, zoom, size / 2, size / 2);
-  context.globalAlpha = pass ? 0.36 : 0.2;
+  context.globalAlpha = alpha;
   context.lineWidth = 1.3;
   context.fillStyle = tone;
   context.strokeStyle = tone;

@@ -13,10 +13,15 @@ function createStore(model) {
   let filter = { ...NO_FILTER, ...model.get("filter") };
   let looks = model.get("looks") ?? {};
   let syncing = 0;
+  let found = null; // what was analysed last; null once trials or filter have changed
 
   const store = {
     trials,
-    found: null, // what follows from trials and filter, see analyse
+    // What follows from trials and filter, see analyse: worked out when it is read next, that is once
+    // a frame however often a brush moves.
+    get found() {
+      return (found ??= analyse(trials, store.objectives(), filter));
+    },
     status: {},
     statusAt: 0,
     gone: false, // whether the kernel that owns the search has restarted or ended
@@ -100,7 +105,7 @@ function createStore(model) {
   }
 
   function analyseAgain(what = "all") {
-    store.found = analyse(trials, store.objectives(), filter);
+    found = null;
     changed(what);
   }
 
@@ -130,7 +135,6 @@ function createStore(model) {
   }
 
   trials.take(model.get("columns"));
-  store.found = analyse(trials, store.objectives(), filter);
   takeStatus(model.get("status"));
   model.on("change:columns", () => takeColumns(model.get("columns")));
   model.on("change:status", () => takeStatus(model.get("status")));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
 from autoopt.panel.filter import parse_filter, passes
+from autoopt.panel.messages import Row
 from autoopt.recipe import Recipe
 from tests.browser.bare import BarePanel, show_panel
 from tests.panel_rows import HOSTILE, OBJECTIVES, example_rows, failed_row, make_row
@@ -542,6 +544,69 @@ def test_ten_thousand_trials_are_shown_and_filtered(page: Page):
     page.keyboard.press("Enter")
     wanted = parse_filter({"bounds": {"latency": [None, 2]}})
     assert panel.shown() == sum(passes(row, wanted) for row in rows)
+
+
+def trading_off(count: int) -> list[Row]:
+    """Give trials on a plane between three objectives: none dominates another."""
+    draw = random.Random(0)
+    rows = []
+    for number in range(count):
+        loss, latency, size = (draw.expovariate(1) for _ in range(3))
+        total = loss + latency + size
+        figures = {"latency": 1 + latency / total, "size": 1 + size / total}
+        rows.append(make_row(number, accuracy=1 - loss / total, **figures))
+    return rows
+
+
+def test_a_front_of_thousands_is_shown_and_filtered(page: Page):
+    rows = trading_off(5_000)
+    panel = show_panel(page, rows)
+    panel.root.get_by_label("front only").check()
+    assert panel.shown() == len(rows)
+    assert panel.root.locator("[role=option]").count() < 20
+    box = panel.root.locator(".ao-chart")
+    expect(box).to_have_attribute("data-points", str(len(rows)))
+    # The front is painted as strong as its elements would be.
+    strongest = page.evaluate(
+        """() => {
+          const canvas = document.querySelector(".ao-points");
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return data.reduce((most, value, at) => (at % 4 === 3 ? Math.max(most, value) : most), 0);
+        }"""
+    )
+    assert strongest > 240
+    panel.root.get_by_label("latency ≤").fill("1.2")
+    page.keyboard.press("Enter")
+    wanted = parse_filter({"bounds": {"latency": [None, 1.2]}})
+    assert panel.shown() == sum(passes(row, wanted) for row in rows)
+
+
+def test_the_front_is_worked_out_once_a_frame_however_often_the_filter_changes(page: Page):
+    panel = show_panel(page, ROWS)
+    # Each analysis looks once into every summary, and so does the advice under a looser need.
+    during, reads = page.evaluate(
+        """() => {
+          const field = document.querySelector("input.ao-search");
+          let reads = 0;
+          const { includes } = String.prototype;
+          String.prototype.includes = function (...given) {
+            reads += given[0] === "int8";
+            return includes.apply(this, given);
+          };
+          for (let time = 0; time < 20; time += 1) {
+            field.value = "int8";
+            field.dispatchEvent(new Event("input"));
+          }
+          const during = reads;
+          return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+            String.prototype.includes = includes;
+            done([during, reads]);
+          })));
+        }"""
+    )
+    assert during == 0
+    assert 0 < reads <= 2 * len(ROWS)
+    assert panel.shown() == kept(text="int8")
 
 
 # ------------------------------------------------------------------ looks
