@@ -71,7 +71,8 @@ function renderPanel(store, el) {
     else if (isStatus) header.draw();
     if (isAll || (isLate && !isNew)) for (const part of others) part.draw();
     else if (isNew) ask("others");
-    if (isMark && !isAll) for (const part of [...first, ...others]) part.mark?.();
+    // The others mark what they draw; until then they do not know the new trials.
+    if (isMark && !isAll) for (const part of isNew ? first : [...first, ...others]) part.mark?.();
   };
   const ask = (what) => {
     wanted.add(what);
