@@ -31,15 +31,12 @@ from autoopt.runtimes.artifact import artifact_size
 from autoopt.targets import load_target
 from autoopt.task import Task
 from autoopt.techniques import TECHNIQUES, load_technique
-from search_spaces import NEUTRAL, Choice, thorough
+from search_spaces import NEUTRAL, thorough
 from tests.applicability import lacking
 
 Outcome = Literal["ok", "refused", "not_applicable", "failed"]
 
 SLOTS = ("student", "pruning", "factorization", "recovery", "quantization")
-SPLIT_BY = ("unit",)
-"""Settings whose values are techniques of their own."""
-
 SHORTEST = {"epochs", "rounds"}
 """Settings that are 1 here: how long something is trained."""
 
@@ -104,7 +101,7 @@ class Subject:
     settings
         Usual ones, with the shortest training.
     name
-        The option, and the value of a setting that makes it a technique of its own.
+        The option.
     """
 
     slot: str
@@ -127,13 +124,6 @@ def subjects() -> Iterator[Subject]:
             short = set() if option in AS_USUAL else SHORTEST & fields
             settings: dict[str, Any] = {**usual, **dict.fromkeys(short, 1)}
             yield Subject(slot, option, settings, option)
-            for name in SPLIT_BY:
-                dimension = dimensions.get(name)
-                if isinstance(dimension, Choice):
-                    for value in dimension.values_list():
-                        if value != dimension.usual:
-                            label = f"{option}[{name}={value}]"
-                            yield Subject(slot, option, {**settings, name: value}, label)
 
 
 class Contract:
