@@ -22,6 +22,11 @@ class Axis:
         return 1 if self.direction == "minimize" else -1
 
     @property
+    def in_points(self) -> bool:
+        """Whether differences are told in percentage points: of a share, not of any score."""
+        return self.name == "accuracy"
+
+    @property
     def column(self) -> str:
         """Name of its column in a table, unit included: ``latency_ms``."""
         return f"{self.name}_{_COLUMN_UNITS.get(self.unit, self.unit)}".rstrip("_")

@@ -10,7 +10,13 @@ from autoopt.handle.rows import LONGEST_LOG
 from autoopt.panel.messages import Objective, Row, shortened_log
 
 OBJECTIVES: list[Objective] = [
-    {"name": "accuracy", "label": "accuracy", "unit": "", "direction": "maximize"},
+    {
+        "name": "accuracy",
+        "label": "accuracy",
+        "unit": "",
+        "direction": "maximize",
+        "points": True,
+    },
     {"name": "latency", "label": "latency", "unit": "ms", "direction": "minimize"},
     {"name": "size", "label": "size", "unit": "MB", "direction": "minimize"},
 ]

@@ -9,6 +9,7 @@ from autoopt.constraint import drop_constraint, parse_constraints
 from autoopt.errors import ConstraintError
 from autoopt.front import Front
 from autoopt.history import History
+from autoopt.measurement import Axis
 from autoopt.record import Record
 
 USUAL_DROP = 0.01
@@ -75,15 +76,16 @@ def speed_axis(front: Front) -> str:
     return "latency" if "latency" in names else names[min(1, len(names) - 1)]
 
 
-def compared(record: Record, original: Record | None, quality: str) -> str:
+def compared(record: Record, original: Record | None, quality: Axis) -> str:
     """Return ``8.4× at −0.6 pt``: the speedup and the change of the quality."""
     words = []
     measurement = record.measurement
     if measurement and measurement.speedup:
         words.append(f"{measurement.speedup.value:.1f}×")
-    now, then = record.stat(quality), original.stat(quality) if original else None
+    now = record.stat(quality.name)
+    then = original.stat(quality.name) if original else None
     if now and then:
         drop = now.value - then.value
-        scaled = f"{abs(drop) * 100:.1f} pt" if quality == "accuracy" else f"{abs(drop):.3g}"
+        scaled = f"{abs(drop) * 100:.1f} pt" if quality.in_points else f"{abs(drop):.3g}"
         words.append(f"at {'+' if drop >= 0 else '−'}{scaled}")
     return " ".join(words)

@@ -7,9 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from autoopt.handle.rows import axis_rows, needs_of, record_rows, status_message
+from autoopt.handle.rows import axis_rows, bounded_rows, needs_of, record_rows, status_message
 from autoopt.panel import Panel
-from autoopt.panel.messages import starting_status
 
 if TYPE_CHECKING:
     from autoopt.handle.handle import Search
@@ -51,7 +50,7 @@ def _follow(search: Search, panel: Panel) -> None:
     except Exception as error:  # a thread that just died would look like "running"
         logger.exception("the search in %s cannot be followed any more", search.folder)
         message = f"the search in {search.folder} cannot be followed any more: {error}"
-        panel.update(status={**starting_status(), "state": "failed", "message": message})
+        panel.fail(message)
     finally:
         panel.settle()
 
@@ -85,6 +84,9 @@ class _Feed:
 
     def _news(self, history: History) -> list[Row]:
         """Return the rows that read differently from how they were sent."""
+        bounded = bounded_rows(history)
+        if bounded != self._panel.bounded:
+            self._panel.bounded = bounded
         self._panel.need(needs_of(history))
         notes = list(self._search.notes)
         if notes != self._panel.notes:
@@ -104,7 +106,12 @@ def _said(row: Row) -> tuple[object, ...]:
     """Return what a person would see of a row.
 
     With every trial the correction for the machine's drift moves all timings a little; four digits
-    keep that from sending every row again.
+    of a value, and three of the ends of its interval, keep that from sending every row again.
     """
-    figures = [f"{name} {stat[0]:.4g}" for name, stat in row["values"].items() if stat[0]]
+    figures = [
+        f"{name} {stat[0]:.4g} {low:.3g} {high:.3g}"
+        for name, stat in row["values"].items()
+        if stat[0] is not None
+        for low, high in [stat[1:]]
+    ]
     return row["state"], row["front"], row["feasible"], row["recommended"], *figures

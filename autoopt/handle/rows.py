@@ -7,6 +7,7 @@ from typing import Final
 from autoopt.handle.advice import recommended
 from autoopt.handle.status import Status
 from autoopt.history import History
+from autoopt.measurement import Axis
 from autoopt.panel.messages import Level, Objective, Row, shortened_log
 from autoopt.panel.messages import Status as StatusMessage
 from autoopt.recipe import Recipe
@@ -18,11 +19,14 @@ LONGEST_LOG: Final = 4000
 
 def axis_rows(history: History) -> list[Objective]:
     """Return the objectives of a search."""
-    axes = history.settings.axes if history.settings else ()
-    return [
-        Objective(name=axis.name, label=axis.name, unit=axis.unit, direction=axis.direction)
-        for axis in axes
-    ]
+    return [_objective(axis) for axis in (history.settings.axes if history.settings else ())]
+
+
+def bounded_rows(history: History) -> list[Objective]:
+    """Return what a search bounds without optimising it."""
+    needs = needs_of(history)
+    axes = history.settings.bounded if history.settings else ()
+    return [_objective(axis) for axis in axes if axis.name in needs]
 
 
 def record_rows(history: History) -> list[Row]:
@@ -52,6 +56,16 @@ def status_message(status: Status) -> StatusMessage:
         seconds_left=status.seconds_left,
         best=status.best,
         message=status.message or status.now,
+    )
+
+
+def _objective(axis: Axis) -> Objective:
+    return Objective(
+        name=axis.name,
+        label=axis.name,
+        unit=axis.unit,
+        direction=axis.direction,
+        points=axis.in_points,
     )
 
 

@@ -111,10 +111,8 @@ def status_of(
         elif budget.trials is not None and done:
             until = history.spent(now=run["last"]) if run else spent
             left = max(0.0, (budget.trials - done) * until / done)
-    best = recommended(history)
     if state == "finished" and history.front.measured and not history.front.members:
         message = f"{message}; {history.front.nothing()}"
-    quality = history.settings.axes[0].name if history.settings else ""
     current = history.current
     return Status(
         state=state,
@@ -126,9 +124,16 @@ def status_of(
         seconds_elapsed=spent,
         seconds_left=left,
         now=f"{_DOING[current['stage']]} number {current['number']}" if current else "",
-        best=compared(best, history.raw.get(0), quality) if best else "",
+        best=_best(history),
         message=message,
     )
+
+
+def _best(history: History) -> str:
+    best = recommended(history)
+    if best is None or history.settings is None:
+        return ""
+    return compared(best, history.raw.get(0), history.settings.axes[0])
 
 
 def _state(history: History, alive: bool, finished: object, *, begun: bool) -> tuple[State, str]:

@@ -211,8 +211,9 @@ class Strategy:
     def compared(self) -> str:
         """Return ``8.4× at −0.6 pt``: how it compares with the original."""
         settings = self.history.settings
-        quality = settings.axes[0].name if settings else ""
-        return compared(self.record, self.history.raw.get(0), quality)
+        if settings is None:
+            return ""
+        return compared(self.record, self.history.raw.get(0), settings.axes[0])
 
     def __repr__(self) -> str:
         """Show number, recipe and figures."""

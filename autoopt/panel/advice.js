@@ -11,15 +11,11 @@ function comparedWords(trials, objectives, place, original) {
 
 function qualityWords(quality, difference) {
   const size = Math.abs(difference);
-  return isShare(quality) ? `${(size * 100).toFixed(1)} pt` : Number(size.toPrecision(3)).toString();
+  return quality.points ? `${(size * 100).toFixed(1)} pt` : Number(size.toPrecision(3)).toString();
 }
 
 function signedQuality(quality, difference) {
   return `${difference < 0 ? "−" : "+"}${qualityWords(quality, difference)}`;
-}
-
-function isShare(quality) {
-  return quality.unit === "" && quality.direction === "maximize";
 }
 
 function boundWords(objective, [low, high]) {
@@ -36,7 +32,7 @@ function reasonOf(store) {
   const place = found.recommended;
   if (place < 0) return nothingWords(store);
   const [quality, speed] = [objectives[0], speedOf(objectives)];
-  const kept = objectives
+  const kept = [...objectives, ...store.bounded()]
     .filter((o) => o.name in store.filter().bounds)
     .map((o) => boundWords(o, store.filter().bounds[o.name]));
   const superlative = speed.name === "latency" ? "the fastest" : `the best in ${speed.label}`;
@@ -85,7 +81,7 @@ function oneMorePoint(store) {
     if (loosened[place] && better(speed, trials.value(speed.name, place), own)) faster.push(place);
   }
   const within = faster.filter((place) => !better(quality, limit, trials.value(quality.name, place)));
-  const allowing = `Allowing ${isShare(quality) ? "one more point" : `${USUAL_DROP} more`}`;
+  const allowing = `Allowing ${quality.points ? "one more point" : `${USUAL_DROP} more`}`;
   const best = bestOf(trials, speed, within);
   if (best >= 0) return `${allowing} would give #${trials.number[best]}, which ${gainWords(store, speed, best)}.`;
   const known = faster.filter((place) => Number.isFinite(trials.value(quality.name, place)));

@@ -12,7 +12,8 @@ from typing import Final
 _CODE: Final = (
     "elements.js", "scale.js", "columns.js", "front.js", "advice.js", "store.js", "colour.js",
     "header.js", "needs.js", "plane.js", "scatter.js", "chart.js", "toolbar.js", "brush.js",
-    "coordinates.js", "table.js", "recipe.js", "card.js", "compare.js", "why.js", "panel.js",
+    "coordinates.js", "table.js", "recipe.js", "card.js", "compare.js", "takeaway.js", "why.js",
+    "panel.js",
 )  # fmt: skip
 _STYLE: Final = ("header.css", "chart.css", "card.css", "table.css", "why.css", "panel.css")
 

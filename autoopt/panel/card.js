@@ -1,4 +1,4 @@
-// The card of one strategy: figures as bars against the original, pins, Choose, recipe, export.
+// The card of one strategy: figures as bars against the original, pins, Choose.
 
 function createCard(store) {
   const card = html("div", "ao-card", null, { role: "group", "aria-label": "Strategy" });
@@ -9,7 +9,6 @@ function createCard(store) {
   const answer = html("div", "ao-answer");
   foot.append(...pins, choose, answer);
   card.append(content, foot);
-  const exporter = createExporter(store);
   let shown = -1;
   let drawn = "";
 
@@ -32,7 +31,6 @@ function createCard(store) {
       drawn = words;
       content.replaceChildren(...(shown < 0 ? [hint()] : contents()));
     }
-    exporter.draw();
     if (shown >= 0) drawFoot();
   }
 
@@ -60,7 +58,7 @@ function createCard(store) {
   function contents() {
     const { trials, found } = store;
     const nodes = [title(), html("p", "ao-summary", trials.summary[shown])];
-    if (trials.failed(shown)) return [...nodes, ...failureOf(trials.failures.get(shown)), copyable("Recipe", recipeYaml(trials, shown))];
+    if (trials.failed(shown)) return [...nodes, ...failureOf(trials.failures.get(shown))];
     const speed = trials.speedup[shown];
     if (Number.isFinite(speed) && shown !== found.original) {
       const line = html("p", "ao-speed");
@@ -68,8 +66,7 @@ function createCard(store) {
       nodes.push(line);
     }
     nodes.push(figures());
-    if (store.chosen() === shown) nodes.push(exporter.nodeFor(trials.number[shown]));
-    return [...nodes, copyable("Recipe", recipeYaml(trials, shown))];
+    return nodes;
   }
 
   function title() {
@@ -134,7 +131,8 @@ function differenceOf(objective, value, reference) {
   const tone = value === reference ? "" : better(objective, value, reference) ? "ao-better" : "ao-worse";
   if (!objective.unit) {
     const sign = value < reference ? "−" : value > reference ? "+" : "±";
-    return html("td", `ao-n ${tone}`, sign + Math.abs(value - reference).toFixed(4));
+    const size = Math.abs(value - reference);
+    return html("td", `ao-n ${tone}`, sign + (objective.points ? `${(100 * size).toFixed(2)} pt` : size.toFixed(4)));
   }
   if (!(value > 0 && reference > 0)) return html("td", "ao-n", "–");
   const factor = value / reference;
@@ -148,49 +146,4 @@ function failureOf({ stage, kind, message, log }) {
   ];
   if (log && log.trim() !== message.trim()) nodes.push(copyable("Log", log));
   return nodes;
-}
-
-// What to do with the chosen strategy: the Python that exports it, and a button that does.
-function createExporter(store) {
-  const part = html("div", "ao-export");
-  const form = html("form", "ao-export-form");
-  const folder = html("input", "ao-input", null, { type: "text", value: "deploy", "aria-label": "Folder to export into", autocomplete: "off", spellcheck: "false" });
-  const go = html("button", "ao-button", "Export", { type: "submit" });
-  const said = html("p", "ao-answer");
-  form.append(html("span", "ao-label", "Export into"), folder, go);
-  let number = -1;
-  let written = "";
-
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (folder.value.trim()) store.command("export", { number, folder: folder.value.trim() });
-  });
-  folder.addEventListener("input", () => draw());
-
-  function draw() {
-    const words = `${number} ${folder.value}`;
-    if (words !== written && number >= 0) {
-      written = words;
-      // The form stays: writing in it must not take the focus away.
-      if (!form.parentNode) part.append(form, said);
-      part.querySelector(".ao-copyable")?.remove();
-      part.append(copyable("Python", exportPython(number, folder.value.trim())));
-    }
-    const waits = store.pending.has("export");
-    const answer = store.answers.get("export");
-    go.disabled = waits || store.gone;
-    setText(go, waits ? "Exporting…" : "Export");
-    const mine = answer && answer.of === number;
-    setText(said, waits ? "" : mine ? (answer.ok ? `exported to ${answer.text}` : answer.text) : "");
-    said.classList.toggle("ao-bad", Boolean(mine && !answer.ok));
-  }
-
-  return {
-    draw,
-    nodeFor(chosen) {
-      number = chosen;
-      draw();
-      return part;
-    },
-  };
 }

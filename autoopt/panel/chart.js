@@ -7,7 +7,7 @@ function createChart(store, identity, reader) {
   const box = html("div", "ao-chart");
   const canvas = html("canvas", "ao-points", null, { "aria-hidden": "true" });
   const picture = svg("svg", "ao-canvas", {
-    tabindex: "0", role: "listbox", "aria-label": "Strategies. Arrow keys move, Enter selects.",
+    tabindex: "0", role: "listbox", "aria-label": "Strategies. Arrow keys move, Enter selects, Escape lets go.",
   });
   const layers = Object.fromEntries(
     ["grid", "reference", "line", "pulses", "faded", "strong", "ring"].map((name) => {
@@ -266,8 +266,8 @@ function followPointer(box, picture, store, view, zoomTo) {
     start = null;
     band.hidden = true;
     if (Math.hypot(to[0] - from[0], to[1] - from[1]) < LEAST_DRAG) {
-      const place = nearest(to);
-      if (place >= 0) store.select(place);
+      // Beside all marks it lets go of the selection; a double click resets the zoom.
+      store.select(nearest(to));
       return;
     }
     const { fromX, fromY } = view().plane;
@@ -288,6 +288,7 @@ function followPointer(box, picture, store, view, zoomTo) {
     } else if (event.key === "Escape") {
       if (store.hover >= 0) store.point(-1);
       else if (store.looks().zoom) zoomTo(null);
+      else store.select(-1);
     } else if (event.key === "+" || event.key === "-") {
       zoomBy(event.key === "+" ? 0.7 : 1 / 0.7);
     } else {

@@ -8,7 +8,7 @@ function createTrials() {
     choices: {}, // slot or slot.setting → { levels, codes }; -1 where absent
     failures: new Map(), // place → note
     size: 0,
-    version: 0,
+    failureChanges: 0, // how often `failures` has changed
     place: (number) => places.get(number) ?? -1,
     value: (objective, place) => trials.values[objective]?.[0][place] ?? NaN,
     stat: (objective, place) => (trials.values[objective] ?? []).map((column) => column[place]),
@@ -39,11 +39,10 @@ function createTrials() {
       trials.speedup[place] = columns.speedup[index] ?? NaN;
       const note = columns.failures[numbers[index]];
       if (note) trials.failures.set(place, note);
-      else trials.failures.delete(place);
+      if (note || trials.failures.delete(place)) trials.failureChanges += 1;
     });
     takeValues(at, columns.values ?? {});
     takeChoices(at, columns.choices ?? {});
-    if (numbers.length) trials.version += 1;
   }
 
   function takeValues(at, values) {

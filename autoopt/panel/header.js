@@ -78,7 +78,7 @@ function createHeader(store, voice) {
     stop.hidden = !store.alive() && !store.pending.has("stop");
     // An answer says that Python has heard; the search itself may need a moment more.
     const stopping = store.pending.has("stop") || store.answers.get("stop")?.ok;
-    const pausing = store.pending.has("pause") || store.pending.has("go_on");
+    const pausing = ["pause", "go_on"].some((kind) => store.pending.has(kind) || store.answers.get(kind)?.ok);
     stop.disabled = Boolean(stopping);
     pause.disabled = pausing || stop.disabled;
     setText(stop, stopping ? "Stopping…" : "Stop");

@@ -36,12 +36,16 @@ _SHORTENED: Final = "[shortened: the search's log holds all of it]\n"
 
 
 class Objective(TypedDict):
-    """One objective: its key in ``Row["values"]``, its name for people, its unit ("" if none)."""
+    """One objective: its key in ``Row["values"]``, its name for people, its unit ("" if none).
+
+    ``points`` says that differences are told in percentage points, as of an accuracy.
+    """
 
     name: str
     label: str
     unit: str
     direction: Direction
+    points: NotRequired[bool]
 
 
 class FailureNote(TypedDict):

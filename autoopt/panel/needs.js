@@ -45,10 +45,11 @@ function createNeeds(store) {
   }
 
   function draw() {
-    const words = JSON.stringify(store.objectives());
+    const bounded = [...store.objectives(), ...store.bounded()];
+    const words = JSON.stringify(bounded);
     if (words !== listed) {
       listed = words;
-      build(store.objectives());
+      build(bounded);
     }
     for (const { objective, end, input } of inputs) {
       const bound = store.filter().bounds[objective.name]?.[end] ?? null;

@@ -44,13 +44,16 @@ function renderPanel(store, el) {
   const coordinates = createCoordinates(store, reader);
   const table = createTable(store, identity);
   const compare = createCompare(store);
+  const takeaway = createTakeaway(store);
   const why = createWhy(store);
   const plot = html("div", "ao-plot", null, { role: "group", "aria-label": "Pareto chart" });
   plot.append(toolbar.node, toolbar.legend, chart.node);
   const below = html("div", "ao-below");
   below.append(coordinates.node, table.node);
   const main = html("div", "ao-main");
-  main.append(plot, card.node, below, compare.node);
+  const beside = html("div", "ao-beside");
+  beside.append(compare.node, takeaway.node);
+  main.append(plot, card.node, beside, below);
   frame.append(header.node, needs.node, main, why.node);
   const hider = twinHider(store.twin());
   root.append(frame, voice.node, ...hider);
@@ -60,7 +63,7 @@ function renderPanel(store, el) {
   // What is looked at while trials arrive, and what follows a frame later, so that thousands of
   // rows and lines do not hold a new point up.
   const first = [header, needs, toolbar, chart, card];
-  const others = [coordinates, table, compare, why];
+  const others = [coordinates, table, compare, takeaway, why];
   let asked = 0;
   const wanted = new Set(["all"]);
   const draw = () => {

@@ -30,6 +30,7 @@ function createStore(model) {
     hover: -1, // place under the pointer or the keyboard's cursor
     revision: 0, // grows with everything but hover and selection
     objectives: () => model.get("objectives") ?? [],
+    bounded: () => model.get("bounded") ?? [], // what has a bound without being an objective
     objective: (name) => store.objectives().find((o) => o.name === name) ?? null,
     needs: () => model.get("needs") ?? {},
     notes: () => model.get("notes") ?? [],
@@ -95,6 +96,13 @@ function createStore(model) {
     save();
   }
 
+  // The kernel repeats what it is told. Such an echo must not undo what the person has done since and
+  // what is not sent yet: that stays, and goes out next.
+  function isOwn(name, own) {
+    if (model.get(name) !== own && syncing) model.set(name, own);
+    return model.get(name) === own;
+  }
+
   function notify(what) {
     for (const listener of listeners) listener(what);
   }
@@ -115,7 +123,10 @@ function createStore(model) {
   }
 
   function takeStatus(status) {
+    const before = store.status.state;
     store.status = status ?? {};
+    // What was asked for has come about, or something else has.
+    if (store.status.state !== before) for (const kind of ["pause", "go_on"]) store.answers.delete(kind);
     store.statusAt = performance.now();
     // Only the header tells of it, and it comes several times a second.
     notify("status");
@@ -140,14 +151,16 @@ function createStore(model) {
   model.on("change:status", () => takeStatus(model.get("status")));
   model.on("change:objectives", () => analyseAgain());
   model.on("change:filter", () => {
+    if (isOwn("filter", filter)) return;
     filter = { ...NO_FILTER, ...model.get("filter") };
     analyseAgain();
   });
   model.on("change:looks", () => {
+    if (isOwn("looks", looks)) return;
     looks = model.get("looks") ?? {};
     changed();
   });
-  for (const name of ["needs", "notes", "chosen"]) model.on(`change:${name}`, () => changed());
+  for (const name of ["needs", "notes", "chosen", "bounded"]) model.on(`change:${name}`, () => changed());
   model.on("change:selected", () => notify("mark"));
   model.on("msg:custom", (message) => {
     if (message.kind === "rows") takeColumns(message.columns);

@@ -12,7 +12,7 @@ function createTable(store, identity) {
   only.append(box, " front only");
   const count = html("span", "ao-aside");
   const grid = html("div", "ao-grid-table", null, {
-    role: "grid", tabindex: "0", "aria-label": "Strategies. Arrow keys move, Enter selects.",
+    role: "grid", tabindex: "0", "aria-label": "Strategies. Arrow keys move, Enter selects, Escape lets go.",
   });
   const head = html("div", "ao-row ao-head", null, { role: "row", "aria-rowindex": "1" });
   const headGroup = html("div", "ao-head-group", null, { role: "rowgroup" });
@@ -191,6 +191,8 @@ function createTable(store, identity) {
       store.point(cursor);
     } else if ((event.key === "Enter" || event.key === " ") && cursor >= 0) {
       store.select(cursor);
+    } else if (event.key === "Escape") {
+      store.select(-1);
     } else {
       return;
     }

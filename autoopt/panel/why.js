@@ -76,7 +76,7 @@ function createWhy(store) {
 
   function drawFailures() {
     const { trials } = store;
-    const words = JSON.stringify([[...trials.failures], store.selected(), store.notes()]);
+    const words = JSON.stringify([trials.failureChanges, store.selected(), store.notes()]);
     if (words === listed) return;
     listed = words;
     setText(failures.aside, trials.failures.size ? "select one for its log" : "");

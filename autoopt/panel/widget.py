@@ -71,6 +71,8 @@ class Panel(anywidget.AnyWidget):
         Number of the trial that was chosen last, or ``None``.
     status
         Where the search stands.
+    bounded
+        What the search bounds without optimising it, described as the objectives are.
     needs
         The search's own bounds, to which the page can go back: objective to [low, high].
     notes
@@ -86,6 +88,7 @@ class Panel(anywidget.AnyWidget):
     _css = assets.style()
 
     objectives: traitlets.List[Objective] = traitlets.List().tag(sync=True)
+    bounded: traitlets.List[Objective] = traitlets.List().tag(sync=True)
     columns: traitlets.Any = traitlets.Any().tag(sync=True, to_json=_columns_of)
     status: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     needs: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
@@ -102,7 +105,7 @@ class Panel(anywidget.AnyWidget):
 
     # What the page may change itself is not among it: the page may know better than a busy kernel.
     _synced_state: ClassVar[tuple[str, ...]] = (
-        "objectives", "columns", "status", "needs", "notes",
+        "objectives", "bounded", "columns", "status", "needs", "notes",
     )  # fmt: skip
 
     def __init__(self, objectives: Sequence[Objective] = ()) -> None:
@@ -161,6 +164,10 @@ class Panel(anywidget.AnyWidget):
                     self._status_changed = True
             if self._changed or self._status_changed:
                 self._pace.ask()
+
+    def fail(self, message: str) -> None:
+        """Say that the search cannot be followed any more; what is known of it stays."""
+        self.update(status={**self._current_status(), "state": "failed", "message": message})
 
     def need(self, bounds: Mapping[str, Sequence[float | None]]) -> None:
         """Take over the search's own bounds; they become the filter where nobody touched it."""

@@ -109,6 +109,21 @@ def test_a_filter_from_python_moves_the_page(panel: BarePanel):
     expect(panel.root.get_by_role("searchbox")).to_have_value("int8")
 
 
+def test_the_echo_of_an_older_filter_does_not_undo_a_newer_one(panel: BarePanel):
+    older = parse_filter({"text": "int8"})
+    panel.page.evaluate(
+        """(older) => {
+          document.querySelector(".ao-check input").click();
+          update({ filter: older });
+        }""",
+        older,
+    )
+    expect(panel.root.get_by_label("front only")).to_be_checked()
+    assert panel.saved("filter")["front"] is True
+    panel.update(filter=older)
+    expect(panel.root.get_by_label("front only")).not_to_be_checked()
+
+
 def test_front_only_leaves_what_no_other_dominates(panel: BarePanel):
     def dominates(a, b):
         signs = [1 if o["direction"] == "minimize" else -1 for o in OBJECTIVES]
@@ -284,11 +299,11 @@ def test_the_recommendation_follows_the_needs_and_says_why(panel: BarePanel):
     expect(advice).to_contain_text("No strategy measured so far meets these needs")
 
 
-def test_the_recipe_in_the_card_is_what_python_reads(panel: BarePanel):
+def test_the_recipe_beside_the_card_is_what_python_reads(panel: BarePanel):
     odd = {"pruning": "yes", "pruning.rate": 1e-7, "pruning.note": "a: b # c", "runtime": "1.5"}
     panel.send_rows([make_row(99, choices={**odd, "recovery": "on", "student": "width"})])
     panel.update(selected=99)
-    recipe = panel.root.get_by_role("group", name="Recipe").inner_text()
+    recipe = panel.root.get_by_role("group", name="YAML").inner_text()
     read = Recipe.from_yaml(recipe).point()
     assert read["pruning"] == ("yes", {"rate": 1e-7, "note": "a: b # c"})
     assert read["runtime"] == ("1.5", {})
@@ -315,6 +330,62 @@ def test_choosing_and_exporting_ask_python_and_show_its_answer(panel: BarePanel)
     folder.press("Enter")
     panel.answer("export", text="my model")
     expect(panel.root.locator(".ao-export")).to_contain_text("exported to my model")
+
+
+def test_a_choice_brings_recipe_and_python_into_sight(panel: BarePanel):
+    panel.update(selected=3, chosen=3)
+    panel.settle()
+    frame = panel.root.locator(".ao-takeaway-body").bounding_box()
+    for name in ("Python", "YAML"):
+        box = panel.root.get_by_role("group", name=name, exact=True).bounding_box()
+        assert frame["y"] <= box["y"]
+        assert box["y"] + box["height"] <= frame["y"] + frame["height"]
+
+
+def test_a_selection_is_let_go_beside_all_marks_and_by_escape(panel: BarePanel):
+    recommended = panel.root.locator(".ao-card .ao-number").inner_text()
+    panel.select(3)
+    box = panel.root.locator(".ao-canvas").bounding_box()
+    panel.page.mouse.click(box["x"] + box["width"] - 40, box["y"] + box["height"] - 70)
+    expect(panel.root.locator(".ao-card .ao-number")).to_have_text(recommended)
+    assert panel.saved("selected") is None
+    for place in (".ao-canvas", ".ao-grid-table"):
+        panel.select(3)
+        panel.page.mouse.move(0, 0)
+        panel.root.locator(place).focus()
+        panel.press("Escape")
+        expect(panel.root.locator(".ao-card .ao-number")).to_have_text(recommended)
+
+
+def test_pause_is_said_to_be_under_way_until_it_is_so(panel: BarePanel):
+    panel.root.get_by_role("button", name="Pause").click()
+    panel.answer("pause")
+    expect(panel.root.get_by_role("button", name="Pausing…")).to_be_disabled()
+    panel.send_status(state="paused")
+    panel.root.get_by_role("button", name="Go on").click()
+    panel.answer("go_on")
+    expect(panel.root.get_by_role("button", name="Going on…")).to_be_disabled()
+    panel.send_status(state="running")
+    expect(panel.root.get_by_role("button", name="Pause")).to_be_enabled()
+
+
+def test_what_is_bounded_without_being_an_objective_can_be_loosened(page: Page):
+    rows = [
+        make_row(n, values={**make_row(n)["values"], "latency_p99": [4.0 + n] * 3})
+        for n in range(4)
+    ]
+    needs = {"latency_p99": [None, 5.5]}
+    p99 = {"name": "latency_p99", "label": "latency_p99", "unit": "ms", "direction": "minimize"}
+    panel = show_panel(
+        page, rows, bounded=[p99], needs=needs, filter=parse_filter({"bounds": needs})
+    )
+    assert panel.shown() == 2
+    expect(panel.root.locator(".ao-advice")).to_contain_text("latency_p99 ≤ 5.5 ms")
+    field = panel.root.get_by_label("latency_p99 ≤")
+    expect(field).to_have_value("5.5")
+    field.fill("6.5")
+    panel.press("Enter")
+    assert panel.shown() == 3
 
 
 def test_two_pinned_strategies_are_compared_by_what_differs(panel: BarePanel):

@@ -16,19 +16,28 @@ import math, threading, time
 from autoopt.panel.widget import Panel
 
 def unit(label, unit, direction):
-    return {{"name": label, "label": label, "unit": unit, "direction": direction}}
+    return {{"name": label, "label": label, "unit": unit, "direction": direction,
+            "points": label == "accuracy"}}
 
 panel = Panel([unit("accuracy", "", "maximize"), unit("latency", "ms", "minimize"),
                unit("size", "MB", "minimize")])
-CHOICES = {{"student": "none", "pruning": "channel_magnitude", "pruning.ratio": 0.5,
-           "recovery": "distil", "recovery.epochs": 4, "quantization": "static_int8",
-           "runtime": "openvino"}}
+
+def choices(pruned, recovery, quantization, runtime):
+    chosen = {{"pruning": "channel_magnitude" if pruned else "none", "recovery": recovery,
+              "quantization": quantization, "runtime": runtime}}
+    if pruned:
+        chosen["pruning.ratio"] = 0.5
+    if recovery != "none":
+        chosen["recovery.epochs"] = 4
+    return chosen
+
+WHOLE = choices(False, "none", "float32", "eager")
 
 def row(number, role, accuracy, latency, size, summary, **changes):
     stats = {{"accuracy": [accuracy, accuracy - .004, accuracy + .003],
              "latency": [latency, latency * .96, latency * 1.05], "size": [size, size, size]}}
     base = dict(number=number, role=role, state="ok", front=False, feasible=True,
-                recommended=False, summary=summary, choices=CHOICES, values=stats,
+                recommended=False, summary=summary, choices=WHOLE, values=stats,
                 speedup=15.2 / latency, failure=None)
     return {{**base, **changes}}
 
@@ -37,7 +46,8 @@ def failed(number):
             "message": "RuntimeError: Input partition has more than one output node {HOSTILE}",
             "log": "Traceback: node {HOSTILE}"}}
     return row(number, "search", 0, 1, 1, "quarter width · static int8 · onnxruntime",
-               state="failed", values={{}}, speedup=None, failure=note)
+               state="failed", values={{}}, speedup=None, failure=note,
+               choices=choices(True, "none", "static_int8", "onnxruntime"))
 
 def status(state, trials, left):
     return dict(state=state, trials=trials, trials_total=None,
@@ -47,9 +57,12 @@ def status(state, trials, left):
 FIRST = [
     row(0, "original", .9944, 15.2, 2.71, "original · eager · fp32"),
     row(1, "baseline", .9944, 10.8, 2.70, "compiled · fp32"),
-    row(2, "baseline", .9944, 8.4, 2.70, "onnxruntime · fp32", front=True),
-    row(3, "uniform", .9930, 3.0, .72, "static int8 · openvino", front=True),
-    row(4, "uniform", .9917, 3.1, .69, "half the channels · distilled · openvino"),
+    row(2, "baseline", .9944, 8.4, 2.70, "onnxruntime · fp32", front=True,
+        choices=choices(False, "none", "float32", "onnxruntime")),
+    row(3, "uniform", .9930, 3.0, .72, "static int8 · openvino", front=True,
+        choices=choices(False, "none", "static_int8", "openvino")),
+    row(4, "uniform", .9917, 3.1, .69, "half the channels · distilled · openvino",
+        choices=choices(True, "distil", "float32", "openvino")),
 ]
 
 def later(number):
@@ -60,11 +73,13 @@ def later(number):
     if number % 3 == 0:
         return row(number, "search", .9965 - .016 * t ** 3, 8 * math.exp(-2.4 * t), size,
                    "half the channels · distilled 6 epochs · static int8 · openvino, 2 threads",
-                   front=True, recommended=number == 27)
+                   front=True, recommended=number == 27,
+                   choices=choices(True, "distil", "static_int8", "openvino"))
     accuracy = .992 - .012 * t + .002 * math.sin(number * 2.4)
     name = "{HOSTILE}" if number == 7 else "three quarters · fine-tuned · bfloat16 · openvino"
     return row(number, "search", accuracy, 11 * math.exp(-1.7 * t), size, name,
-               feasible=number % 4 != 0)
+               feasible=number % 4 != 0,
+               choices=choices(False, "fine_tune", "bfloat16", "openvino"))
 
 def feed():
     for number in range(5, 35):
@@ -73,6 +88,10 @@ def feed():
 
 events = []
 panel.on_command("choose", lambda number: events.append(f"choose {{number}}"))
+def on_export(number, folder):
+    events.append(f"export {{number}}")
+    return folder
+panel.on_command("export", on_export)
 def on_stop():
     events.append("stop")
     panel.update(status={{**panel.status, "state": "finished", "seconds_left": None}})
@@ -81,6 +100,10 @@ panel.update(FIRST, status("running", 5, 200.0))
 panel
 '''
 BUSY = "threading.Thread(target=feed).start()\nfor _ in range(70): time.sleep(0.1)"
+FILTERED = (
+    "print(list(panel.filter['bounds']), panel.filter['choices'],"
+    " panel.filter['text'], panel.filter['front'])"
+)
 REPORT = "print(events, panel.chosen, panel.selected, len(panel.rows))"
 
 
@@ -90,7 +113,8 @@ def test_a_search_is_watched_browsed_chosen_from_and_stopped(
 ) -> None:
     artefacts = artefacts / app.partition("/")[0]
     artefacts.mkdir(exist_ok=True)
-    notebook = open_notebook([SHOW, BUSY, REPORT, REPORT], app=app)
+    # High enough for the whole panel to be on its screenshots.
+    notebook = open_notebook([SHOW, BUSY, REPORT, FILTERED, REPORT], app=app, height=1900)
     notebook.run(0)
     panel = notebook.output(0).locator(".autoopt-panel")
     expect(marks(panel)).to_have_count(5, timeout=15_000)
@@ -99,10 +123,16 @@ def test_a_search_is_watched_browsed_chosen_from_and_stopped(
     a_choice_reaches_python_while_the_cell_still_runs(notebook, panel, artefacts)
     the_keyboard_selects_and_no_key_reaches_the_notebook(notebook, panel)
     names_are_shown_as_text(panel)
+    filter_brush_sort_and_search_reach_python(notebook, panel)
+    two_are_pinned_and_compared(panel, artefacts)
+    the_chosen_one_is_exported(panel)
     failures_tell_their_cause_and_cannot_be_chosen(panel, artefacts)
     other_objectives_go_on_the_axes(panel)
     stop_reaches_python(notebook, panel)
-    a_reload_in_the_dark_theme_comes_back_to_the_same_state(notebook, panel, artefacts)
+    try:
+        a_reload_in_the_dark_theme_comes_back_to_the_same_state(notebook, panel, artefacts)
+    finally:
+        notebook.lab.use_theme("JupyterLab Light")
 
     assert notebook.dialogs == []
     # Notebook 7 stumbles over settings of plugins that only JupyterLab has.
@@ -131,7 +161,8 @@ def points_arrive_and_are_browsed_while_another_cell_runs(
     click_mark(panel, 24)
     expect(panel.locator(".ao-tip")).to_contain_text("#24")
     expect(panel.locator(".ao-card .ao-number")).to_have_text("#24")
-    expect(panel.locator(".ao-card pre")).to_contain_text("option: channel_magnitude")
+    yaml = panel.get_by_role("group", name="YAML")
+    expect(yaml).to_contain_text("option: channel_magnitude")
     assert notebook.runs(1)
 
 
@@ -168,6 +199,64 @@ def names_are_shown_as_text(panel: Locator) -> None:
     assert panel.locator("img").count() == 0
 
 
+def filter_brush_sort_and_search_reach_python(notebook: LabNotebook, panel: Locator) -> None:
+    count = panel.locator(".ao-table .ao-aside")
+    expect(count).to_have_text("33 of 35")
+    panel.get_by_label("latency ≤").fill("5")
+    notebook.page.keyboard.press("Enter")
+    expect(count).not_to_have_text("33 of 35")
+    panel.get_by_role("button", name="Clear filter").click()
+    expect(count).to_have_text("33 of 35")
+    drag_along_the_axis(panel, "latency, ms")
+    expect(count).not_to_have_text("33 of 35")
+    panel.locator(".ao-level", has_text="distil").click()
+    panel.get_by_role("searchbox").fill("half the channels")
+    panel.get_by_label("front only").check()
+    first = panel.locator(".ao-body-rows .ao-row").first
+    panel.get_by_role("columnheader", name="size").get_by_role("button").click()
+    smallest = first.inner_text()
+    panel.get_by_role("columnheader", name="size").get_by_role("button").click()
+    expect(first).not_to_have_text(smallest)
+    notebook.page.wait_for_timeout(500)
+    notebook.run(3)
+    expect(notebook.output(3)).to_contain_text(
+        "['latency'] {'recovery': ['distil']} half the channels True", timeout=10_000
+    )
+    panel.get_by_role("button", name="Clear filter").click()
+    expect(count).to_have_text("33 of 35")
+
+
+def drag_along_the_axis(panel: Locator, title: str) -> None:
+    """Keep the lower half of an axis of the coordinates."""
+    panel.locator(".ao-coordinates").scroll_into_view_if_needed()
+    box = panel.locator(f".ao-axis[aria-label='{title}'] .ao-hit").bounding_box()
+    assert box is not None
+    across, mouse = box["x"] + box["width"] / 2, panel.page.mouse
+    mouse.move(across, box["y"] + box["height"] - 2)
+    mouse.down()
+    mouse.move(across, box["y"] + box["height"] / 2, steps=4)
+    mouse.up()
+
+
+def two_are_pinned_and_compared(panel: Locator, artefacts: Path) -> None:
+    for number, letter in ((24, "A"), (3, "B")):
+        click_mark(panel, number)
+        expect(panel.locator(".ao-card .ao-number")).to_have_text(f"#{number}")
+        panel.get_by_role("button", name=f"Pin {letter}").click()
+    compared = panel.get_by_role("group", name="Comparison")
+    expect(compared.get_by_role("row", name="recovery · epochs")).to_contain_text("absent")
+    expect(compared.get_by_role("row", name="runtime")).to_have_count(0)
+    panel.screenshot(path=artefacts / "panel-compared.png")
+
+
+def the_chosen_one_is_exported(panel: Locator) -> None:
+    click_mark(panel, 24)
+    folder = panel.get_by_label("Folder to export into")
+    folder.fill("mine")
+    folder.press("Enter")
+    expect(panel.locator(".ao-export")).to_contain_text("exported to mine", timeout=10_000)
+
+
 def failures_tell_their_cause_and_cannot_be_chosen(panel: Locator, artefacts: Path) -> None:
     panel.locator(".ao-why summary").click()
     panel.locator(".ao-failed-row").last.click()
@@ -187,8 +276,8 @@ def stop_reaches_python(notebook: LabNotebook, panel: Locator) -> None:
     panel.get_by_role("button", name="Stop").click()
     expect(panel.locator(".ao-state")).to_have_text("Finished", timeout=10_000)
     expect(panel.get_by_role("button", name="Stop")).to_be_hidden()
-    notebook.run(3)
-    expect(notebook.output(3)).to_contain_text("'stop'", timeout=10_000)
+    notebook.run(4)
+    expect(notebook.output(4)).to_contain_text("'export 24', 'stop'", timeout=10_000)
 
 
 def a_reload_in_the_dark_theme_comes_back_to_the_same_state(
