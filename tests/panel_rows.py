@@ -83,6 +83,24 @@ def example_rows(count: int = 60, *, seed: int = 0) -> list[Row]:
     return rows[:count]
 
 
+def wide_rows(count: int, *, seed: int = 0) -> list[Row]:
+    """Give trials as they come in a search, failures among them, with hundreds on the front."""
+    draw, rows = random.Random(seed), example_rows(count, seed=seed)
+    for row in rows[4:]:
+        if row["state"] == "failed":
+            continue
+        share, luck = draw.random(), draw.expovariate(2.5)
+        latency, size = 15 * math.exp(-4 * share) * (1 + luck), 2.7 * draw.uniform(0.1, 1)
+        accuracy = 0.9945 - 0.03 * share**2 - 0.002 / size - 0.01 * luck
+        row["values"] = {
+            "accuracy": [accuracy, accuracy - 0.006, accuracy + 0.005],
+            "latency": [latency, latency * 0.96, latency * 1.05],
+            "size": [size, size, size],
+        }
+        row["speedup"] = 15.2 / latency
+    return rows
+
+
 def with_long_logs(rows: list[Row]) -> list[Row]:
     """Give each failure a log that is as long as a panel takes it from a search."""
     for row in rows:
