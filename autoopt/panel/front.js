@@ -44,28 +44,42 @@ function passing(trials, filter) {
   return pass;
 }
 
+// An objective's values as costs: less is better.
+function costsOf(trials, { name, direction }) {
+  const values = trials.values[name]?.[0] ?? [];
+  const costs = new Float64Array(trials.size).fill(NaN);
+  for (let place = 0; place < values.length; place += 1) {
+    costs[place] = direction === "minimize" ? values[place] : -values[place];
+  }
+  return costs;
+}
+
 // The places that no other one dominates, among those that pass and have every figure. Sorted by
 // the first objective none can be dominated by a later one, so one pass is enough; of equal trials
 // the first stays.
 function frontOf(trials, objectives, pass) {
-  const columns = objectives.map((o) => {
-    const sign = o.direction === "minimize" ? 1 : -1;
-    return Float64Array.from(trials.values[o.name]?.[0] ?? [], (value) => sign * value);
-  });
+  const columns = objectives.map((o) => costsOf(trials, o));
   const candidates = [];
   for (let place = 0; place < trials.size; place += 1) {
     if (pass[place] && columns.every((column) => Number.isFinite(column[place]))) candidates.push(place);
   }
+  const [first, ...others] = columns;
   candidates.sort((a, b) => {
-    for (const column of columns) {
-      const order = column[a] - column[b];
-      if (order) return order;
-    }
+    if (first && first[a] !== first[b]) return first[a] - first[b];
+    for (const column of others) if (column[a] !== column[b]) return column[a] - column[b];
     return trials.number[a] - trials.number[b];
   });
   const members = [];
+  const likely = []; // the same, those first that covered the last ones: they cover most of the rest
   for (const place of candidates) {
-    if (!members.some((member) => isCovered(columns, place, member))) members.push(place);
+    const at = likely.findIndex((member) => isCovered(columns, place, member));
+    if (at < 0) {
+      members.push(place);
+      likely.push(place);
+    } else if (at > 0) {
+      const half = at >> 1;
+      [likely[half], likely[at]] = [likely[at], likely[half]];
+    }
   }
   return members;
 }
