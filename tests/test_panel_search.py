@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
+from autoopt.handle.live import _follow, _said
+from autoopt.handle.rows import status_message
+from autoopt.panel import Panel
+from tests.panel_rows import make_row
 from tests.small_searches import finished_search, until
+
+if TYPE_CHECKING:
+    from autoopt import Search
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +54,32 @@ def test_selection_and_filter_can_be_observed(search):
     search.selected = 1
     assert heard == [("selected", 1)]
     assert search.selected == 1
+
+
+def test_a_search_that_cannot_be_followed_keeps_what_was_counted(search):
+    class Broken(SimpleNamespace):
+        @property
+        def status(self):
+            raise OSError("the disk is gone")
+
+    panel = Panel()
+    try:
+        panel.update(status=status_message(search.status))
+        _follow(cast("Search", Broken(folder=search.folder)), panel)
+        assert panel.status["state"] == "failed"
+        assert "the disk is gone" in panel.status["message"]
+        assert panel.status["trials"] == search.status.trials > 0
+    finally:
+        panel.close()
+
+
+def test_a_row_whose_interval_alone_has_changed_is_news():
+    before, after = make_row(1), make_row(1)
+    before["values"]["latency"] = [2.0, 1.8, 2.2]
+    after["values"]["latency"] = [2.0, 1.9, 2.2]
+    assert _said(before) != _said(after)
+    after["values"]["latency"] = [2.0, 1.80001, 2.2]
+    assert _said(before) == _said(after)
 
 
 def test_every_figure_is_drawn_of_a_real_search(search):

@@ -2,6 +2,7 @@
 
 const LINES = { top: 30, bottom: 16, least: 92 };
 const MOST_LINES = 400; // behind the front; more cannot be told apart
+const MOST_OF_FRONT = 200;
 
 // Choices with more than one level, then the objectives.
 function coordinateAxes(store) {
@@ -115,12 +116,13 @@ function createCoordinates(store, reader) {
     }
     const behind = measured.filter((place) => found.visible[place] && !found.onFront[place]);
     const outside = measured.filter((place) => !found.visible[place]);
-    const every = Math.max(1, Math.ceil((behind.length + outside.length) / MOST_LINES));
-    const thinned = (places) => places.filter((_, index) => index % every === 0);
-    setText(note, every > 1 ? `one line in ${every} is drawn, and all of the front` : "");
-    stroke(context, thinned(outside), () => "ao-plain", { alpha: 0.06, width: 1 });
-    stroke(context, thinned(behind), colours.classOf, { alpha: 0.28, width: 1 });
-    stroke(context, found.members, colours.classOf, { alpha: 0.9, width: 1.6 });
+    const every = Math.ceil((behind.length + outside.length) / MOST_LINES);
+    const everyOfFront = Math.ceil(found.members.length / MOST_OF_FRONT);
+    const thinned = (places, step) => places.filter((_, index) => index % step === 0);
+    setText(note, thinnedWords(every, everyOfFront));
+    stroke(context, thinned(outside, every), () => "ao-plain", { alpha: 0.06, width: 1 });
+    stroke(context, thinned(behind, every), colours.classOf, { alpha: 0.28, width: 1 });
+    stroke(context, thinned(found.members, everyOfFront), colours.classOf, { alpha: 0.9, width: 1.6 });
   }
 
   function stroke(context, places, classOf, { alpha, width }) {
@@ -156,4 +158,10 @@ function createCoordinates(store, reader) {
   });
   observer.observe(box);
   return { node: root, draw, mark, destroy: () => observer.disconnect() };
+}
+
+function thinnedWords(every, everyOfFront) {
+  const front = everyOfFront > 1 ? `of the front one in ${everyOfFront}` : "all of the front";
+  if (every > 1) return `one line in ${every} is drawn, ${everyOfFront > 1 ? "" : "and "}${front}`;
+  return everyOfFront > 1 ? `${front} is drawn` : "";
 }

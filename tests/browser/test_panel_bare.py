@@ -336,8 +336,10 @@ def test_a_choice_brings_recipe_and_python_into_sight(panel: BarePanel):
     panel.update(selected=3, chosen=3)
     panel.settle()
     frame = panel.root.locator(".ao-takeaway-body").bounding_box()
+    assert frame is not None
     for name in ("Python", "YAML"):
         box = panel.root.get_by_role("group", name=name, exact=True).bounding_box()
+        assert box is not None
         assert frame["y"] <= box["y"]
         assert box["y"] + box["height"] <= frame["y"] + frame["height"]
 
@@ -346,6 +348,7 @@ def test_a_selection_is_let_go_beside_all_marks_and_by_escape(panel: BarePanel):
     recommended = panel.root.locator(".ao-card .ao-number").inner_text()
     panel.select(3)
     box = panel.root.locator(".ao-canvas").bounding_box()
+    assert box is not None
     panel.page.mouse.click(box["x"] + box["width"] - 40, box["y"] + box["height"] - 70)
     expect(panel.root.locator(".ao-card .ao-number")).to_have_text(recommended)
     assert panel.saved("selected") is None
