@@ -23,13 +23,12 @@ def told() -> Story:
 
 def test_networks_are_counted_up_to_the_first_front_that_is_as_good():
     history = told().history
-    corner = _corner(history)
-    assert corner == pytest.approx([0.8, 11.0, 4.4])
-    end = _volume(history, 4, corner)
+    assert _corner(history) == pytest.approx([0.8, 11.0, 4.4])
+    end = _volume(history, 4)
     assert end == pytest.approx(0.1 * math.log(11 / 2) * math.log(4.4))
-    assert _networks_until(history, 0.99 * end, corner) == 2
-    assert _networks_until(history, _volume(history, 1, corner), corner) == 0
-    assert _networks_until(history, 1.01 * end, corner) is None
+    assert _networks_until(history, 0.99 * end) == 2
+    assert _networks_until(history, _volume(history, 1)) == 0
+    assert _networks_until(history, 1.01 * end) is None
 
 
 def test_the_parts_are_disjoint_and_hold_every_digit():
