@@ -17,15 +17,16 @@ from autoopt.interfaces import Quantization
 from autoopt.precision import Grid, quantizable, store
 from autoopt.runtimes.layers import grid_of, layer_bits, resolve
 from autoopt.task import Task, make_task
-from autoopt.techniques.quantization_stored import MixedPrecision
+from autoopt.techniques.quantization_stored import MixedPrecision, WeightOnly
 from tests.benchmarks.paired import Comparison
 
 SEEDS = range(10)
 EPOCHS = 12
 WIDTH = 5
-# Uniform in 3 bits, against 2 bits for most layers and 4 for the most sensitive.
-UNIFORM = Quantization("weight_only", 3, scheme="affine")
-MIXED = MixedPrecision(2, raised=4, scheme="affine", group=0)
+# The same bytes, spent on a scale for every 16 weights of all layers, or for every 32 and on 8 bits
+# for the most sensitive layers. Every runtime serves both.
+UNIFORM = WeightOnly(2, "affine", group=16)
+MIXED = MixedPrecision(2, raised=8, scheme="affine", group=32)
 
 
 def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> Mapping[str, float]:
@@ -37,7 +38,7 @@ def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> Mapping[str, float]:
     rows = []
     for seed in seeds:
         task = _small_task(seed)
-        uniform = grids(UNIFORM, task.model)
+        uniform = grids(UNIFORM.request(), task.model)
         mixed = guided(task, size_of(task.model, uniform))
         rows.append([_accuracy(task, chosen) for chosen in ({}, mixed, uniform)])
     columns = (tuple(column) for column in zip(*rows, strict=True))
