@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from autoopt.precision import quantizable
 from tests.benchmarks import precision
 
 
 def test_mixed_precision_is_no_larger_than_the_uniform_one_and_not_the_same():
     task = precision._small_task(0)
-    uniform = dict.fromkeys(quantizable(task.model), precision.UNIFORM)
-    budget = precision._size(task.model, uniform)
-    guided = precision._guided(task, budget)
-    assert precision._size(task.model, guided) <= budget
-    assert set(guided.values()) == {precision.LOW, precision.HIGH}
+    uniform = precision.grids(precision.UNIFORM.request(), task.model)
+    budget = precision.size_of(task.model, uniform)
+    guided = precision.guided(task, budget)
+    assert 0.9 * budget <= precision.size_of(task.model, guided) <= budget
+    assert {grid.bits for grid in guided.values()} == {2, 8}
     assert precision._accuracy(task, {}) > 90

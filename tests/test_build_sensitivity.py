@@ -17,7 +17,7 @@ from autoopt.build.sensitivity import sensitivity
 from autoopt.cache import Cache
 from autoopt.controller.baselines import original
 from autoopt.interfaces import Quantization
-from autoopt.precision import Grid, on_grid
+from autoopt.precision import Grid, as_rows, shaped, store
 from autoopt.runtimes.artifact import read_manifest
 from autoopt.targets import load_target
 from autoopt.task import make_task
@@ -37,7 +37,7 @@ def test_the_divergence_is_that_of_the_definition() -> None:
     inputs = task.calibration.inputs()
     with torch.no_grad():
         wanted = F.softmax(network(*inputs), dim=1)
-        weight.data = on_grid(kept, Grid(4))
+        weight.data = shaped(store(as_rows(kept), Grid(4)).restored(), kept)
         got = F.softmax(network(*inputs), dim=1)
     weight.data = kept
     by_hand = (wanted * (wanted / got).log()).sum(dim=1).mean()
@@ -62,7 +62,7 @@ def test_values_instead_of_classes_are_compared_by_their_squares() -> None:
     with torch.no_grad():
         wanted = network(*task.calibration.inputs())
         weight = network.get_parameter("2.weight")
-        weight.data = on_grid(weight, Grid(2))
+        weight.data = shaped(store(as_rows(weight), Grid(2)).restored(), weight)
         got = network(*task.calibration.inputs())
     by_hand = float((got - wanted).square().mean() / wanted.square().mean())
     assert found["2"] == pytest.approx(by_hand, rel=1e-3)

@@ -13,6 +13,8 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+from transformers.pytorch_utils import Conv1D
 
 from autoopt.errors import RefusedError
 from autoopt.interfaces import Parallel, Quantization
@@ -20,7 +22,7 @@ from autoopt.precision import Grid, as_rows, quantizable, store
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import read_manifest
 from autoopt.runtimes.layers import grid_of, layer_bits, resolve
-from autoopt.runtimes.packed_layers import PackedLayer, pack_layers
+from autoopt.runtimes.packed_layers import pack_layers
 from autoopt.targets import load_target
 from autoopt.task import Task, make_task
 from tests.architectures import untrained_task
@@ -34,7 +36,7 @@ GRIDS = [
 ]  # fmt: skip
 LAYERS = [
     nn.Linear(10, 6), nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 6, 3, groups=6),
-    nn.Conv1d(4, 5, 3, bias=False), nn.Conv3d(2, 3, 2),
+    nn.Conv1d(4, 5, 3, bias=False), nn.Conv3d(2, 3, 2), Conv1D(6, 10), nn.LSTM(5, 4), nn.GRU(3, 4),
 ]  # fmt: skip
 
 
@@ -70,9 +72,11 @@ def words() -> Task:
 
 
 def packed_bytes(grid: Grid, layer: nn.Module) -> int:
-    """Bytes of a layer's stored weights, its bias not counted."""
-    buffers = PackedLayer(layer, grid).named_buffers(recurse=False)
-    return sum(buffer.numel() * buffer.element_size() for _, buffer in buffers)
+    """Bytes of a layer's stored weights, its biases not counted."""
+    packed = pack_layers(layer, dict.fromkeys(quantizable(layer), grid))
+    assert isinstance(packed.parametrizations, nn.ModuleDict)
+    parts = packed.parametrizations.parameters()
+    return sum(part.numel() * part.element_size() for part in parts)
 
 
 # ------------------------------------------------------------------ torch
@@ -81,11 +85,14 @@ def packed_bytes(grid: Grid, layer: nn.Module) -> int:
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_a_packed_layer_holds_the_numbers_of_its_grid_and_no_byte_more(layer, grid):
-    stored = store(as_rows(layer.weight), grid)
-    packed = PackedLayer(layer, grid)
-    wanted = torch.from_numpy(stored.restored()).reshape(layer.weight.shape)
-    torch.testing.assert_close(packed.weight, wanted, rtol=1e-6, atol=1e-7)
-    assert packed_bytes(grid, layer) == stored.size
+    weights = quantizable(layer)
+    packed = pack_layers(layer, dict.fromkeys(weights, grid))
+    size = 0
+    for weight in weights.values():
+        found = getattr(packed, weight.parameter)
+        torch.testing.assert_close(found, weight.on_grid(grid), rtol=1e-6, atol=1e-7)
+        size += store(weight.rows(), grid).size
+    assert packed_bytes(grid, layer) == size
 
 
 def test_a_two_bit_layer_takes_two_bits_a_weight_and_its_scales():
@@ -98,9 +105,10 @@ def test_a_two_bit_layer_takes_two_bits_a_weight_and_its_scales():
 def test_a_shared_layer_stays_shared_and_a_lone_layer_is_packed_too():
     layer = nn.Linear(4, 4)
     packed = pack_layers(nn.Sequential(layer, nn.ReLU(), layer), {"0": Grid(8)})
-    assert isinstance(packed[0], PackedLayer)  # type: ignore[index]  # a Sequential again
-    assert packed[0] is packed[2]  # type: ignore[index]  # as above
-    assert isinstance(pack_layers(layer, {"": Grid(8)}), PackedLayer)
+    assert packed[0] is packed[2]  # type: ignore[index]  # a Sequential again
+    assert is_parametrized(packed[0], "weight")  # type: ignore[index]  # as above
+    assert is_parametrized(pack_layers(layer, {"": Grid(8)}), "weight")
+    assert not is_parametrized(layer)
 
 
 def test_integer_and_complex_weights_are_left_alone():
@@ -200,7 +208,7 @@ def by_hand(task: Task, request: Quantization, inputs, layers) -> np.ndarray:
     """The outputs where each layer's weights are rounded as its bits say."""
     network = Words()
     network.load_state_dict(task.model.state_dict())
-    weights = {name: module.weight for name, module in quantizable(network).items()}
+    weights: dict[str, Any] = {name: weight.tensor for name, weight in quantizable(network).items()}
     # Exporters see the fused projection of attention; torch's layers do not.
     weights |= {
         f"blocks.{i}.self_attn": block.self_attn.in_proj_weight  # type: ignore[union-attr]  # a layer

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from autoopt.precision import Grid, as_rows, quantizable, store
+from autoopt.precision import Grid, quantizable, store
 from autoopt.recipe import Recipe
 from autoopt.techniques.qat import QuantizationAwareTraining
 from autoopt.techniques.quantization import StaticInt8
@@ -24,11 +24,11 @@ def test_the_weights_of_what_comes_back_lie_on_the_grid(bits, scheme):
     network = QuantizationAwareTraining(bits, scheme, epochs=1).apply(task.model, task)
     grid = Grid(bits, "symmetric" if bits == 8 else scheme)
     assert set(network.state_dict()) == set(task.model.state_dict())
-    for name, layer in quantizable(network).items():
-        rows = as_rows(layer.weight)
+    for name, weight in quantizable(network).items():
+        rows = weight.rows()
         np.testing.assert_allclose(store(rows, grid).restored(), rows, rtol=1e-4, atol=1e-6)
         before = task.model.get_parameter(f"{name}.weight")
-        assert not torch.equal(layer.weight, before)
+        assert not torch.equal(weight.tensor, before)
         assert len(np.unique(rows[0])) <= 2**bits
     assert not any(parametrize.is_parametrized(module) for module in network.modules())
     assert not any(module._forward_pre_hooks for module in network.modules())
@@ -38,10 +38,10 @@ def test_gradients_pass_the_rounding_and_training_moves_the_weights_behind_it():
     task = tiny_task("mlp")
     technique = QuantizationAwareTraining(2, epochs=2, learning_rate=1e-2)
     trained = technique.apply(task.model, task)
-    plain = {name: store(as_rows(layer.weight), Grid(2)).codes
-             for name, layer in quantizable(task.model).items()}  # fmt: skip
-    moved = {name: (store(as_rows(layer.weight), Grid(2)).codes != plain[name]).sum()
-             for name, layer in quantizable(trained).items()}  # fmt: skip
+    plain = {name: store(weight.rows(), Grid(2)).codes
+             for name, weight in quantizable(task.model).items()}  # fmt: skip
+    moved = {name: (store(weight.rows(), Grid(2)).codes != plain[name]).sum()
+             for name, weight in quantizable(trained).items()}  # fmt: skip
     assert all(count > 0 for count in moved.values())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.precision import quantizable
+from autoopt.precision import Weight, quantizable
 
 NAME_WEIGHT = 0.25
 """How far apart in depth two layers may be for a common name to make up for it."""
@@ -25,7 +25,7 @@ class Layer:
     name
         Dotted, as ``network.named_modules()`` gives it.
     kind
-        ``"linear"`` or ``"convolution"``.
+        ``"linear"``, ``"convolution"`` or ``"recurrent"``.
     """
 
     name: str
@@ -33,11 +33,14 @@ class Layer:
 
 
 def layers_of(network: Any) -> tuple[Layer, ...]:
-    """Return the linear layers and convolutions of a network, in its order."""
-    return tuple(
-        Layer(name, "linear" if type(module).__name__ == "Linear" else "convolution")
-        for name, module in quantizable(network).items()
-    )
+    """Return the layers of a network whose weights can be quantized, in its order."""
+    return tuple(Layer(name, _kind(weight)) for name, weight in quantizable(network).items())
+
+
+def _kind(weight: Weight) -> str:
+    if weight.recurrent:
+        return "recurrent"
+    return "linear" if weight.tensor.ndim == 2 else "convolution"
 
 
 def counterparts(name: str, source: Sequence[Layer], target: Sequence[Layer]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoopt.precision import Grid, on_grid, on_range, quantizable
+from autoopt.precision import Grid, Weight, on_range, quantizable
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Quantization
@@ -52,8 +52,11 @@ def sensitivity(network: nn.Module, task: Task, request: Quantization) -> dict[s
     scheme: Any = request.scheme
     grid = Grid(request.bits, scheme, granularity, request.group)
     losses: dict[str, float] = {}
-    for name, layer in quantizable(network).items():
-        with _rounded(layer, grid, outputs=request.name == "static"):
+    static = request.name == "static"
+    for name, weight in quantizable(network).items():
+        if static and weight.recurrent:
+            continue
+        with _rounded(weight, grid, outputs=static):
             losses[name] = _divergence(task, expected, _outputs(network, task, batches))
     return losses
 
@@ -70,15 +73,15 @@ def _outputs(network: nn.Module, task: Task, batches: list[Inputs]) -> Tensor:
 
 
 @contextmanager
-def _rounded(layer: Any, grid: Grid, *, outputs: bool) -> Iterator[None]:
+def _rounded(weight: Weight, grid: Grid, *, outputs: bool) -> Iterator[None]:
     """Round a layer's weights, and its outputs if asked, for a while."""
-    kept = layer.weight.data
-    layer.weight.data = on_grid(kept, grid)
-    hook = layer.register_forward_hook(_round_outputs) if outputs else None
+    kept = weight.tensor.data
+    weight.tensor.data = weight.on_grid(grid)
+    hook = weight.layer.register_forward_hook(_round_outputs) if outputs else None
     try:
         yield
     finally:
-        layer.weight.data = kept
+        weight.tensor.data = kept
         if hook is not None:
             hook.remove()
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from autoopt.precision.bits import fields, pack, pack_field, packed_size, unpack
 from autoopt.precision.codebook import share_weights
 from autoopt.precision.grids import Grid
-from autoopt.precision.layers import as_rows, on_grid, on_range, quantizable
+from autoopt.precision.layers import (
+    Weight,
+    as_rows,
+    holders,
+    on_range,
+    quantizable,
+    shaped,
+)
 from autoopt.precision.ranges import CALIBRATIONS, Histogram, activation_range, exact_zero, widened
 from autoopt.precision.stored import Stored, store
 
@@ -18,16 +25,18 @@ __all__ = [
     "Grid",
     "Histogram",
     "Stored",
+    "Weight",
     "activation_range",
     "as_rows",
     "exact_zero",
     "fields",
-    "on_grid",
+    "holders",
     "on_range",
     "pack",
     "pack_field",
     "packed_size",
     "quantizable",
+    "shaped",
     "share_weights",
     "store",
     "unpack",

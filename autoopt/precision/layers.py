@@ -1,7 +1,9 @@
-"""The layers of a network whose weights can be brought to few bits."""
+"""The weights of a network that can be brought to few bits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,35 +15,117 @@ from autoopt.precision.stored import store
 if TYPE_CHECKING:
     from torch import Tensor
 
+MATRICES = ("weight_ih_l", "weight_hh_l")
+"""How the matrices of a recurrent layer are called, before the number of the layer."""
 
-def quantizable(network: Any) -> dict[str, Any]:
-    """Return the linear layers and convolutions in float32 by their names, in the network's order.
 
-    Integer and complex weights, and ones that are computed from others, are none of them.
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """One weight and the layer that holds it.
+
+    Attributes
+    ----------
+    layer
+        The module.
+    parameter
+        The weight's name in the module.
+    turned
+        Whether output channels lie along the second axis, as in the `Conv1D` of transformers.
+    """
+
+    layer: Any
+    parameter: str = "weight"
+    turned: bool = False
+
+    @property
+    def tensor(self) -> Tensor:
+        """The parameter itself."""
+        found: Tensor = getattr(self.layer, self.parameter)
+        return found
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it is a matrix of a recurrent layer, which integers multiply nowhere."""
+        return self.parameter != "weight"
+
+    def rows(self) -> Any:
+        """Return the weights as a matrix, one row an output channel."""
+        return as_rows(self.tensor, turned=self.turned)
+
+    def on_grid(self, grid: Grid) -> Tensor:
+        """Return the nearest weights that a grid has, in the parameter's shape."""
+        return shaped(store(self.rows(), grid).restored(), self.tensor, turned=self.turned)
+
+
+def quantizable(network: Any) -> dict[str, Weight]:
+    """Return the weights in float32 that can be brought to few bits, in the network's order.
+
+    Those of linear layers, convolutions and the `Conv1D` of transformers by the layer's name;
+    the matrices of recurrent layers by their own (``rnn.weight_ih_l0``). Integer and complex
+    weights, and ones that are computed from others, are none of them.
     """
     import torch
-    from torch import nn
 
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, kinds)
-        and isinstance(module._parameters.get("weight"), torch.Tensor)
-        and module.weight.dtype == torch.float32
+        name: weight
+        for name, weight in _weights(network)
+        if isinstance(weight.layer._parameters.get(weight.parameter), torch.Tensor)
+        and weight.tensor.dtype == torch.float32
     }
 
 
-def as_rows(weight: Tensor) -> Any:
-    """Return a layer's weights as a matrix, one row an output channel."""
-    return np.ascontiguousarray(weight.detach().reshape(len(weight), -1).numpy())
+def _weights(network: Any) -> Iterator[tuple[str, Weight]]:
+    from torch import nn
+
+    from autoopt.factors import is_transposed_linear
+
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    for name, module in network.named_modules():
+        if isinstance(module, kinds):
+            yield name, Weight(module)
+        elif is_transposed_linear(module):
+            yield name, Weight(module, turned=True)
+        elif isinstance(module, nn.RNNBase):
+            for parameter in module._parameters:
+                if parameter.startswith(MATRICES):
+                    yield f"{name}.{parameter}".lstrip("."), Weight(module, parameter)
 
 
-def on_grid(weight: Tensor, grid: Grid) -> Tensor:
-    """Return the nearest weights that a grid has."""
+def holders(network: Any, weight: Weight) -> list[tuple[Any, str]]:
+    """Return every module that holds a weight's parameter, with its name there.
+
+    Several where weights are tied, such as the embedding and the head of a language model.
+    """
+    wanted = weight.tensor
+    return [
+        (module, name)
+        for module in network.modules()
+        for name, parameter in module._parameters.items()
+        if parameter is wanted
+    ]
+
+
+def as_rows(weight: Tensor, *, turned: bool = False) -> Any:
+    """Return weights as a matrix, one row an output channel.
+
+    Parameters
+    ----------
+    weight
+        Of a layer.
+    turned
+        Whether output channels lie along its second axis.
+    """
+    whole = weight.detach()
+    whole = whole.t() if turned else whole
+    return np.ascontiguousarray(whole.reshape(len(whole), -1).numpy())
+
+
+def shaped(rows: Any, like: Tensor, *, turned: bool = False) -> Tensor:
+    """Return a matrix of weights, one row an output channel, in the shape of a parameter."""
     import torch
 
-    return torch.from_numpy(store(as_rows(weight), grid).restored().copy()).reshape(weight.shape)
+    found = torch.from_numpy(np.array(rows, np.float32))
+    return found.t().contiguous() if turned else found.reshape(like.shape)
 
 
 def on_range(values: Tensor, *, symmetric: bool = False, bits: int = 8) -> Tensor:

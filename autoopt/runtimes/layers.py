@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import RefusedError
-from autoopt.precision import CALIBRATIONS, Grid, quantizable
+from autoopt.precision import CALIBRATIONS, Grid, Weight, quantizable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +52,7 @@ def resolve(request: Quantization, network: nn.Module, order: Sequence[str]) -> 
     """
     if not request.share:
         return request
-    names = list(quantizable(network))
+    names = list(reachable(request, network))
     if request.order == "sensitivity":
         names = [name for name in order if name in set(names)]
     elif request.order == "back":
@@ -60,6 +60,12 @@ def resolve(request: Quantization, network: nn.Module, order: Sequence[str]) -> 
     raised = names[: math.ceil(request.share * len(names))]
     layers = {**dict.fromkeys(raised, request.raised), **dict(request.layers)}
     return replace(request, share=0.0, layers=tuple(sorted(layers.items())))
+
+
+def reachable(request: Quantization, network: nn.Module) -> dict[str, Weight]:
+    """Return the weights that a request is about: no runtime multiplies recurrent ones in int8."""
+    found = quantizable(network).items()
+    return {name: weight for name, weight in found if request.stores or not weight.recurrent}
 
 
 def layer_bits(request: Quantization, names: Sequence[str]) -> dict[str, int]:
@@ -109,9 +115,9 @@ def refuse_layers(request: Quantization, task: Task) -> str | None:
     """Say that a request does not fit the layers of the task's model, or None."""
     if request.name not in LAYER_BITS:
         return None
-    count = len(quantizable(task.model))
+    count = len(reachable(request, task.model))
     if not count:
-        return "the model has no linear layer and no convolution whose weights could be quantized."
+        return "the model has no layer whose weights could be quantized."
     if request.name in ("static", "dynamic") and request.keep == "first_last" and count <= 2:
         return (
             f"the model has {count} layers with weights, so keeping the first and the last in "
@@ -148,15 +154,16 @@ def _refuse_settings(request: Quantization) -> str | None:
 
 def _refuse_names(request: Quantization, model: nn.Module) -> str | None:
     """Say that a named layer is absent, naming the nearest, or that it cannot be quantized."""
-    layers, modules = quantizable(model), dict(model.named_modules())
+    layers, modules = reachable(request, model), dict(model.named_modules())
     for name, _ in request.layers:
         if name in layers:
             continue
         if name in modules:
             kind = type(modules[name]).__name__
             return (
-                f"the layer {name!r} is a {kind} that cannot be quantized: only linear layers and "
-                "convolutions with float32 weights can."
+                f"the layer {name!r} is a {kind} that cannot be quantized: only linear layers, "
+                "convolutions and, where weights are stored, the matrices of recurrent layers "
+                "(such as 'rnn.weight_ih_l0') can, in float32."
             )
         near = difflib.get_close_matches(name, layers, n=3, cutoff=0.3) or list(layers)[:3]
         return f"the model has no layer {name!r}; the nearest are {', '.join(map(repr, near))}."

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from autoopt.runtimes.program import Exported
 
 LAYERS = ("Conv", "Gemm", "MatMul")
+RECURRENT = ("LSTM", "GRU", "RNN")
+# Of a recurrent node: what multiplies its input, and what multiplies its state.
+MATRICES = (1, 2)
 # The first that has integers of 4 bits.
 OPSET = 21
 # Names in a file hold a dot, which no name in an exported graph does: a person's own (`output`,
@@ -54,7 +57,9 @@ def to_onnx(exported: Exported) -> onnx.ModelProto:
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    name_weights(model, exported)
+    products = {node.input[1] for node in weight_layers(model)}
+    matrices = {name for _, name in recurrent_weights(model)}
+    name_weights(model, exported, products=products, matrices=matrices)
     return model
 
 
@@ -65,4 +70,16 @@ def weight_layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         node
         for node in model.graph.node
         if node.op_type in LAYERS and len(node.input) > 1 and node.input[1] in stored
+    ]
+
+
+def recurrent_weights(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str]]:
+    """Return recurrent nodes with the names of their stored matrices, in the order they run."""
+    stored = {item.name for item in model.graph.initializer}
+    return [
+        (node, node.input[place])
+        for node in model.graph.node
+        if node.op_type in RECURRENT
+        for place in MATRICES
+        if node.input[place] in stored
     ]

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from autoopt.runtimes.layer_table import FileLayer, count_of, stored_form
-from autoopt.runtimes.weight_names import layer_of
+from autoopt.runtimes.weight_names import MATRIX, layer_of
 
 if TYPE_CHECKING:
     import onnx
@@ -103,9 +103,10 @@ def _name(node: onnx.NodeProto, held: list[onnx.TensorProto]) -> str:
     for mark in MARKS:
         largest = largest.removesuffix(mark)
     stem, dot, last = largest.rpartition(".")
-    # Fields of codes are numbered: ``fc.weight_field_4``.
-    name = f"{stem}{dot}{last.partition('_')[0]}" if dot else largest
-    return layer_of(name) or node.name
+    # Fields of codes are numbered: ``fc.weight_field4``.
+    matrix = MATRIX.match(last)
+    own = matrix.group() if matrix else last.partition("_")[0]
+    return layer_of(f"{stem}{dot}{own}" if dot or matrix else largest) or node.name
 
 
 def _kernels(path: Path) -> dict[str, str]:

@@ -119,7 +119,7 @@ def _realise(
         model, bits = onnx_integers.quantize_dynamic_int8(model, request)
         precision = "dynamic int8"
     elif request.stores:
-        bits = layer_bits(request, onnx_weights.layer_names(model))
+        bits = layer_bits(request, onnx_weights.stored_names(model))
         kept = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
         onnx_weights.store_weights(model, kept)
         precision = stored_precision(request)

@@ -2,47 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autoopt.precision import Grid, Stored, fields, pack, pack_field, store
-from autoopt.runtimes.onnx_files import weight_layers
+from autoopt.runtimes.onnx_files import LAYERS, MATRICES, RECURRENT
 from autoopt.runtimes.onnx_graph import GraphParts
-from autoopt.runtimes.weight_names import layer_of
+from autoopt.runtimes.weight_names import direction_name, layer_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
+    from autoopt.interfaces import Array
+
 # Bits that ONNX has an integer type for: a dequantization, which kernels may know what to do with.
 TYPED = (8, 4)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the weights of a layer lie.
+
+    Attributes
+    ----------
+    name
+        Of the initializer.
+    axis
+        The one of its output channels.
+    direction
+        Of a recurrent layer; its matrices lie side by side along the first axis.
+    """
+
+    name: str
+    axis: int
+    direction: int | None = None
+
+
 def layer_names(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the layers whose weights can be stored, in the order they run."""
-    return list(_weights(model))
+    """Return the names of the layers that are products or convolutions, in the order they run."""
+    return [layer for layer, place in _places(model).items() if place.direction is None]
+
+
+def stored_names(model: onnx.ModelProto) -> list[str]:
+    """Return the names of all layers whose weights can be stored, in the order they run."""
+    return list(_places(model))
 
 
 def store_weights(model: onnx.ModelProto, grids: Mapping[str, Grid]) -> None:
-    """Replace the weights of the layers that `grids` names, in place."""
+    """Replace the weights of the layers that `grids` names, in place.
+
+    What holds the same numbers besides, as an embedding that is tied to a layer, is made of them.
+    """
     from onnx import numpy_helper
 
-    initializers = {item.name: item for item in model.graph.initializer}
-    parts = GraphParts()
-    for layer, node in _weights(model).items():
-        if layer not in grids:
+    arrays = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    places: dict[str, dict[str, _Place]] = {}
+    for layer, place in _places(model).items():
+        places.setdefault(place.name, {})[layer] = place
+    parts, gone = GraphParts(), set[str]()
+    for name, layers in places.items():
+        if not grids.keys() & layers.keys():
             continue
-        name = node.input[1]
-        weights = numpy_helper.to_array(initializers[name])
-        axis = _output_axis(node, weights.ndim)
-        turned = np.moveaxis(weights, axis, 0)
-        stored = store(np.ascontiguousarray(turned.reshape(len(turned), -1)), grids[layer])
-        rows = _rows(parts, name, stored)
-        _shaped(parts, rows, name, turned.shape, axis)
-        model.graph.initializer.remove(initializers[name])
+        layer, place = next(iter(layers.items()))
+        if place.direction is not None:
+            _recurrent(parts, name, arrays[name], [grids.get(layer) for layer in layers])
+        else:
+            turned = np.moveaxis(arrays[name], place.axis, 0)
+            matrix = np.ascontiguousarray(turned.reshape(len(turned), -1))
+            rows = _rows(parts, name, store(matrix, grids[layer]))
+            _shaped(parts, rows, name, turned.shape, place.axis)
+            gone |= _copies(parts, name, arrays, places.keys() | gone)
+        gone.add(name)
+    kept = [item for item in model.graph.initializer if item.name not in gone]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
     parts.put_before(model)
+
+
+def _recurrent(parts: GraphParts, name: str, weights: Array, grids: Sequence[Grid | None]) -> None:
+    """Add what gives the matrices of a recurrent layer, each on its grid, or in float."""
+    matrices = []
+    for number, (matrix, grid) in enumerate(zip(weights, grids, strict=True)):
+        own = direction_name(name, number)
+        if grid is None:
+            matrices.append(parts.constant(f"{own}_kept", matrix[None]))
+        else:
+            rows = _rows(parts, own, store(np.ascontiguousarray(matrix), grid))
+            matrices.append(parts.reshape(rows, (1, *matrix.shape)))
+    parts.add("Concat", matrices, name, axis=0)
+
+
+def _copies(parts: GraphParts, name: str, arrays: Mapping[str, Array], done: Set[str]) -> set[str]:
+    """Make every other holder of a layer's numbers of what is stored; return their names."""
+    weights, found = arrays[name], set[str]()
+    for other, array in arrays.items():
+        if other in done or array.ndim != 2 or array.dtype != weights.dtype:
+            continue
+        if np.array_equal(array, weights):
+            parts.add("Identity", [name], other)
+        elif np.array_equal(array, weights.T):
+            parts.add("Transpose", [name], other, perm=[1, 0])
+        else:
+            continue
+        found.add(other)
+    return found
 
 
 def store_halves(model: onnx.ModelProto) -> list[str]:
@@ -52,7 +119,7 @@ def store_halves(model: onnx.ModelProto) -> list[str]:
     """
     from onnx import numpy_helper
 
-    layers, parts = layer_names(model), GraphParts()
+    layers, parts = stored_names(model), GraphParts()
     top = np.finfo(np.float16).max
     for item in list(model.graph.initializer):
         values = numpy_helper.to_array(item)
@@ -66,28 +133,37 @@ def store_halves(model: onnx.ModelProto) -> list[str]:
     return layers
 
 
-def _weights(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Return the first node of each layer with float32 weights by the layer's name."""
+def _places(model: onnx.ModelProto) -> dict[str, _Place]:
+    """Return where the float32 weights of each layer lie, by the layer's name."""
     from onnx import TensorProto
 
     floats = {
-        item.name
+        item.name: item.dims
         for item in model.graph.initializer
         if item.data_type == TensorProto.FLOAT and len(item.dims) > 1
     }
-    found: dict[str, onnx.NodeProto] = {}
-    for node in weight_layers(model):
-        if node.input[1] in floats:
-            found.setdefault(layer_of(node.input[1]), node)
+    found: dict[str, _Place] = {}
+    for node in model.graph.node:
+        recurrent = node.op_type in RECURRENT
+        used = MATRICES if recurrent else (1,) if node.op_type in LAYERS else ()
+        for name in [node.input[place] for place in used if len(node.input) > place]:
+            if name not in floats:
+                continue
+            if not recurrent:
+                found.setdefault(layer_of(name), _Place(name, _output_axis(node, floats[name])))
+                continue
+            for number in range(floats[name][0]):
+                layer = layer_of(direction_name(name, number))
+                found.setdefault(layer, _Place(name, 0, number))
     return found
 
 
-def _output_axis(node: onnx.NodeProto, ndim: int) -> int:
+def _output_axis(node: onnx.NodeProto, shape: Sequence[int]) -> int:
     if node.op_type == "Conv":
         return 0
     if node.op_type == "Gemm":
         return 0 if any(item.name == "transB" and item.i for item in node.attribute) else 1
-    return ndim - 1
+    return len(shape) - 1
 
 
 def _rows(parts: GraphParts, name: str, stored: Stored) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from autoopt.runtimes.program import Exported
 
 LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
+# Where the matrices of a recurrent layer stand among its inputs: after state and lengths.
+MATRICES = {"LSTMSequence": (4, 5), "GRUSequence": (3, 4), "RNNSequence": (3, 4)}
 INTEGERS = {"i8", "u8", "i4", "u4", "u2", "u1"}
 
 
@@ -104,29 +106,39 @@ def weight_kinds(model: Any) -> Counter[str]:
     """Return how many weights the layers hold, by the element type they are stored in."""
     kinds: Counter[str] = Counter()
     for layer in model.get_ordered_ops():
-        if layer.get_type_name() in LAYERS and (constant := _constant(layer)) is not None:
+        for constant in _constants(layer):
             element = constant.get_output_element_type(0).get_type_name()
             kinds[element] += _count(constant)
     return kinds
 
 
 def layers_in_integers(model: Any) -> int:
-    """Return how many layers have their weights in integers."""
+    """Return how many weights of layers are in integers."""
     return sum(
-        layer.get_type_name() in LAYERS
-        and (constant := _constant(layer)) is not None
-        and constant.get_output_element_type(0).get_type_name() in INTEGERS
+        constant.get_output_element_type(0).get_type_name() in INTEGERS
         for layer in model.get_ordered_ops()
+        for constant in _constants(layer)
     )
 
 
-def _constant(layer: Any) -> Any:
-    """Return the constant behind a layer's weights, through conversions and scales, or None."""
-    node = layer.input_value(1).get_node()
+def weight_places(layer: Any) -> tuple[int, ...]:
+    """Return where weights may stand among the inputs of a node."""
+    kind = layer.get_type_name()
+    return MATRICES.get(kind, (1,) if kind in LAYERS else ())
+
+
+def _constants(layer: Any) -> list[Any]:
+    """Return the constants behind a layer's weights."""
+    found = [_constant(layer.input_value(place).get_node()) for place in weight_places(layer)]
+    return [constant for constant in found if constant is not None]
+
+
+def _constant(node: Any) -> Any:
+    """Return the constant behind weights, through conversions and scales, or None."""
     while node.get_type_name() != "Constant":
         if node.get_type_name() not in {
-            "Add", "Convert", "FakeQuantize", "Gather", "Multiply", "Reshape", "Subtract",
-            "Transpose",
+            "Add", "Concat", "Convert", "FakeQuantize", "Gather", "Multiply", "Reshape",
+            "Subtract", "Transpose",
         }:  # fmt: skip
             return None
         # A codebook comes first, the codes that look it up second.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.layer_table import FileLayer, count_of, stored_form
+from autoopt.runtimes.openvino_files import MATRICES
 from autoopt.runtimes.openvino_request import serving_config
 from autoopt.runtimes.quiet import decline_telemetry
 
@@ -19,10 +20,7 @@ KINDS = frozenset(
      "GRUSequence", "RNNSequence", "Gather"}
 )  # fmt: skip
 FUSED = 2
-# Of a sequence the weights come after states and lengths.
-PLACES: Mapping[str, tuple[int, ...]] = {
-    "LSTMSequence": (4, 5), "GRUSequence": (3, 4), "RNNSequence": (3, 4), "Gather": (0,)
-}  # fmt: skip
+PLACES: Mapping[str, tuple[int, ...]] = {**MATRICES, "Gather": (0,)}
 
 
 def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
@@ -42,10 +40,11 @@ def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
         for place in PLACES.get(kind, (1,)) if kind in KINDS else ():
-            if node.get_input_size() <= place or len(node.get_input_shape(place)) < 2:
+            if node.get_input_size() <= place:
                 continue
             held = _held(node.input_value(place).get_node())
-            if held is not None:
+            # What depends on no input has a known shape.
+            if held is not None and len(node.get_input_shape(place)) > 1:
                 found.append((node, kind, tuple(node.get_input_shape(place)), held))
     names = _names([kind for _, kind, _, _ in found], manifest.realised.get("layers") or {})
     layers = []
@@ -74,14 +73,18 @@ def _followed(node: Any) -> list[str]:
 
 def _names(kinds: Sequence[str], known: Mapping[str, Any]) -> list[str]:
     """Return a name for each layer: the network's own where every one of them is known."""
-    products = [kind for kind in kinds if kind not in PLACES]
-    own = iter(known if len(known) == len(products) else ())
+    for named in (KINDS - PLACES.keys(), KINDS - {"Gather"}):
+        own = iter(known)
+        if len(known) == sum(kind in named for kind in kinds):
+            break
+    else:
+        named = frozenset()
     counts: dict[str, int] = {}
     names = []
     for kind in kinds:
         counts[kind] = counts.get(kind, 0) + 1
         plain = f"{kind} {counts[kind]}"
-        names.append(plain if kind in PLACES else next(own, plain))
+        names.append(next(own, plain) if kind in named else plain)
     return names
 
 

@@ -171,10 +171,10 @@ def _realise(
     from autoopt.runtimes.openvino_weights import OpenVinoWeights
     from autoopt.runtimes.weight_names import known_weights
 
-    weights = OpenVinoWeights(model, known_weights(exported))
+    weights = OpenVinoWeights(model, known_weights(exported), exported.layers)
     if request.name == "float16":
-        return model, dict.fromkeys(weights.layers, 16)
-    bits = layer_bits(request, list(weights.layers))
+        return model, dict.fromkeys(weights.names, 16)
+    bits = layer_bits(request, weights.names if request.stores else list(weights.layers))
     if request.name == "dynamic":
         matrices = weights.matrices()
         bits = {name: count if name in matrices else FLOAT for name, count in bits.items()}
@@ -214,8 +214,9 @@ def _refuse_dynamic(request: Quantization, task: Task) -> str | None:
     if request.name != "dynamic":
         return None
     sizes = {
-        name: (layer.weight.numel(), layer.weight.ndim == 2)
-        for name, layer in quantizable(task.model).items()
+        name: (weight.tensor.numel(), weight.tensor.ndim == 2)
+        for name, weight in quantizable(task.model).items()
+        if not weight.recurrent
     }
     whole = sum(count for count, _ in sizes.values())
     matrices = sum(count for count, matrix in sizes.values() if matrix)

@@ -6,20 +6,40 @@ where a kernel can, when a matrix product reads them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoopt.precision import Grid, Stored, fields, pack, pack_field, store
-from autoopt.runtimes.openvino_files import LAYERS
-from autoopt.runtimes.weight_names import WeightNames, layer_of
+from autoopt.runtimes.openvino_files import LAYERS, weight_places
+from autoopt.runtimes.weight_names import WeightNames, direction_name, layer_of
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Array
 
 # Signed types of symmetric grids: kernels of matrix products read these.
 SIGNED = {8: "i8", 4: "i4"}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the weights of a layer stand.
+
+    Attributes
+    ----------
+    node
+        The operator.
+    number
+        Of its input.
+    direction
+        Of a recurrent layer; its matrices lie side by side along the first axis.
+    """
+
+    node: Any
+    number: int = 1
+    direction: int | None = None
 
 
 class OpenVinoWeights:
@@ -31,17 +51,37 @@ class OpenVinoWeights:
         What the layers belong to; `store_weights` changes it.
     weights
         The network's weights by their names, as the model's constants hold them.
+    layers
+        Names of those that belong to layers.
     """
 
-    def __init__(self, model: Any, weights: Mapping[str, Array]) -> None:
-        self.layers: dict[str, Any] = {}
-        names = WeightNames(weights)
-        for layer in model.get_ordered_ops():
-            constant = _float_constant(layer)
-            if constant is None:
-                continue
-            name = names.of(constant.data) or layer.get_friendly_name()
-            self.layers.setdefault(layer_of(name) if name in weights else name, layer)
+    def __init__(self, model: Any, weights: Mapping[str, Array], layers: Set[str]) -> None:
+        self._model = model
+        self._places: dict[str, _Place] = {}
+        names = WeightNames(weights, layers)
+        for node in model.get_ordered_ops():
+            for number in weight_places(node):
+                constant = _float_constant(node, number)
+                if constant is not None and node.get_type_name() in LAYERS:
+                    name = names.of(constant.data) or node.get_friendly_name()
+                    layer = layer_of(name) if name in weights else name
+                    self._places.setdefault(layer, _Place(node))
+                elif constant is not None:
+                    for direction, matrix in enumerate(constant.data):
+                        own = f"{node.get_friendly_name()}.{number}"
+                        found = names.of_matrix(matrix) or direction_name(own, direction)
+                        self._places.setdefault(found, _Place(node, number, direction))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all layers, in the order they run."""
+        return list(self._places)
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """The nodes of products and convolutions by the names of their layers."""
+        found = self._places.items()
+        return {name: place.node for name, place in found if place.direction is None}
 
     def matrices(self) -> set[str]:
         """Return the names of the layers that are matrix products."""
@@ -49,22 +89,71 @@ class OpenVinoWeights:
         return {name for name, layer in found if layer.get_type_name() == "MatMul"}
 
     def store_weights(self, grids: Mapping[str, Grid]) -> None:
-        """Replace the weights of the layers that `grids` names."""
-        for name, layer in self.layers.items():
-            if name not in grids:
+        """Replace the weights of the layers that `grids` names.
+
+        What holds the same numbers besides, as an embedding that is tied, is made of them.
+        """
+        groups: dict[tuple[int, int], list[str]] = {}
+        for name, place in self._places.items():
+            groups.setdefault((id(place.node), place.number), []).append(name)
+        for names in groups.values():
+            if not grids.keys() & set(names):
                 continue
-            constant = _float_constant(layer)
-            weights, turned = constant.data, _is_turned(layer, constant)
-            matrix = weights.T if turned else weights.reshape(_channels(layer, constant), -1)
-            rows = _rows(store(np.ascontiguousarray(matrix), grids[name]))
-            constant.output(0).replace(_shaped(rows, weights.shape, turned=turned).output(0))
+            place = self._places[names[0]]
+            constant = _float_constant(place.node, place.number)
+            if constant is None:
+                # Another layer holds this very constant.
+                continue
+            weights = constant.data.copy()
+            if place.direction is not None:
+                value = _side_by_side(weights, [grids.get(name) for name in names])
+            else:
+                turned = _is_turned(place.node)
+                matrix = weights.T if turned else weights.reshape(_channels(place.node), -1)
+                rows = _rows(store(np.ascontiguousarray(matrix), grids[names[0]]))
+                value = _shaped(rows, weights.shape, turned=turned)
+                self._replace_copies(weights, value, constant)
+            constant.output(0).replace(value.output(0))
+
+    def _replace_copies(self, weights: Array, value: Any, constant: Any) -> None:
+        from openvino import opset13 as op
+
+        own = {constant.get_friendly_name()} | {
+            found.get_friendly_name()
+            for place in self._places.values()
+            if (found := _float_constant(place.node, place.number)) is not None
+        }
+        for node in self._model.get_ordered_ops():
+            if node.get_type_name() != "Constant" or node.get_friendly_name() in own:
+                continue
+            if node.get_output_element_type(0).get_type_name() != "f32" or weights.ndim != 2:
+                continue
+            if len(node.get_output_shape(0)) != 2:
+                continue
+            if np.array_equal(node.data, weights):
+                node.output(0).replace(value.output(0))
+            elif np.array_equal(node.data, weights.T):
+                turned = op.transpose(value, op.constant(np.array([1, 0])))
+                node.output(0).replace(turned.output(0))
 
 
-def _float_constant(layer: Any) -> Any:
-    """Return the constant of float32 weights that a layer multiplies with, or None."""
-    if layer.get_type_name() not in LAYERS:
-        return None
-    node = layer.input_value(1).get_node()
+def _side_by_side(weights: Array, grids: Sequence[Grid | None]) -> Any:
+    """Return what gives the matrices of a recurrent layer, each on its grid or in float."""
+    from openvino import opset13 as op
+
+    matrices = []
+    for matrix, grid in zip(weights, grids, strict=True):
+        if grid is None:
+            matrices.append(op.constant(np.ascontiguousarray(matrix[None])))
+        else:
+            rows = _rows(store(np.ascontiguousarray(matrix), grid))
+            matrices.append(op.reshape(rows, op.constant(np.array((1, *matrix.shape))), False))
+    return op.concat(matrices, 0) if len(matrices) > 1 else matrices[0]
+
+
+def _float_constant(layer: Any, number: int = 1) -> Any:
+    """Return the constant of float32 weights at an input of a layer, or None."""
+    node = layer.input_value(number).get_node()
     if node.get_type_name() == "Reshape":
         node = node.input_value(0).get_node()
     if node.get_type_name() != "Constant" or len(node.get_output_shape(0)) < 2:
@@ -75,12 +164,12 @@ def _float_constant(layer: Any) -> Any:
     return None if matrix and len(node.get_output_shape(0)) != 2 else node
 
 
-def _is_turned(layer: Any, constant: Any) -> bool:
+def _is_turned(layer: Any) -> bool:
     """Say whether a matrix has its output channels along the second axis."""
     return layer.get_type_name() == "MatMul" and not layer.get_attributes()["transpose_b"]
 
 
-def _channels(layer: Any, constant: Any) -> int:
+def _channels(layer: Any) -> int:
     shape = layer.input_value(1).get_shape()
     if layer.get_type_name() == "GroupConvolution":
         return int(shape[0] * shape[1])

@@ -1,88 +1,75 @@
-"""Layers whose weights lie packed in few bits and are unpacked at every call."""
+"""Weights that lie packed in few bits and are unpacked at every use."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
-from autoopt.precision import Grid, Stored, as_rows, fields, pack_field, quantizable, store
+from autoopt.precision import Grid, Weight, fields, holders, pack_field, quantizable, store
 
 
-class PackedLayer(nn.Module):
-    """A linear layer or a convolution with packed weights.
+class PackedWeight(nn.Module):
+    """The parametrization of a weight by packed codes, and what turns these into numbers.
 
     Parameters
     ----------
-    layer
-        What to pack; its bias stays as it is.
+    weight
+        What to pack.
     grid
-        Which numbers its weights may take.
+        Which numbers it may take.
     """
 
-    def __init__(self, layer: Any, grid: Grid) -> None:
+    def __init__(self, weight: Weight, grid: Grid) -> None:
         super().__init__()
-        stored = store(as_rows(layer.weight), grid)
-        self.shape = tuple(layer.weight.shape)
-        self.bits = stored.bits
-        self.grid = grid
-        for width, shift in fields(stored.bits):
-            field = torch.from_numpy(pack_field(stored.codes, width, shift).copy())
-            self.register_buffer(f"field_{width}", field)
-        self._keep_numbers(stored)
-        self.layer = copy.copy(layer)
-        self.layer._parameters = {**layer._parameters, "weight": None}
+        self._stored = stored = store(weight.rows(), grid)
+        self.shape = tuple(weight.tensor.shape)
+        self.rows = stored.codes.shape[0]
+        self.turned = weight.turned
+        self.bits, self.grid = stored.bits, grid
+        # Those other than affine ones follow from the bits.
+        self.zero = 0.0 if stored.codebook.size else float(stored.zeros.flat[0])
 
-    def _keep_numbers(self, stored: Stored) -> None:
-        """Keep what turns codes into numbers; zeros other than affine ones follow from the bits."""
+    def right_inverse(self, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the packed fields of the codes, then the codebook, or scales and affine zeros."""
+        stored = self._stored
+        parts = [pack_field(stored.codes, width, shift) for width, shift in fields(self.bits)]
         if stored.codebook.size:
-            self.register_buffer("codebook", torch.from_numpy(stored.codebook.copy()))
-            return
-        self.register_buffer("scales", torch.from_numpy(stored.scales.copy()))
-        if self.grid.scheme == "affine":
-            self.register_buffer("zeros", torch.from_numpy(stored.zeros.copy()))
+            numbers = [stored.codebook]
         else:
-            self.zero = float(stored.zeros.flat[0])
+            numbers = [stored.scales, stored.zeros][: 1 + (self.grid.scheme == "affine")]
+        arrays: list[Any] = [*parts, *numbers]
+        return tuple(torch.from_numpy(array.copy()) for array in arrays)
 
-    @property
-    def bias(self) -> torch.Tensor | None:
-        """The layer's bias."""
-        bias: torch.Tensor | None = self.layer.bias
-        return bias
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The weights in float32."""
-        codes = self._codes()
+    def forward(self, *parts: torch.Tensor) -> torch.Tensor:
+        """Return the weight in float32, from what `right_inverse` gave."""
+        count = len(fields(self.bits))
+        codes, numbers = self._codes(parts[:count]), parts[count:]
         if self.grid.scheme == "codebook":
-            book: torch.Tensor = self.get_buffer("codebook")
-            return book[codes.to(torch.int32)].reshape(self.shape)
-        rows = codes.to(torch.float32).reshape(self.shape[0], -1)
-        if self.grid.scheme == "affine":
-            rows = rows - self._spread(self.get_buffer("zeros"), rows)
-        else:
-            rows = rows - self.zero
-        return (rows * self._spread(self.get_buffer("scales"), rows)).reshape(self.shape)
+            return self._shaped(numbers[0][codes.to(torch.int32)].reshape(self.rows, -1))
+        rows = codes.to(torch.float32).reshape(self.rows, -1)
+        affine = self.grid.scheme == "affine"
+        rows = rows - (self._spread(numbers[1], rows) if affine else self.zero)
+        return self._shaped(rows * self._spread(numbers[0], rows))
 
-    def _codes(self) -> torch.Tensor:
-        count = 1
-        for size in self.shape:
-            count *= size
-        parts = []
-        for width, shift in fields(self.bits):
-            packed = self.get_buffer(f"field_{width}")
+    def _shaped(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows.t() if self.turned else rows.reshape(self.shape)
+
+    def _codes(self, packed: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        codes = None
+        for (width, shift), field in zip(fields(self.bits), packed, strict=True):
             if width < 8:
                 mask = 2**width - 1
-                places = [(packed >> place) & mask for place in range(0, 8, width)]
-                packed = torch.stack(places, dim=1).reshape(-1)[:count]
-            parts.append(packed << shift if shift else packed.reshape(-1))
-        codes = parts[0]
-        for part in parts[1:]:
-            codes = codes | part
+                places = [(field >> place) & mask for place in range(0, 8, width)]
+                field = torch.stack(places, dim=1).reshape(-1)[: prod(self.shape)]
+            field = field << shift if shift else field.reshape(-1)
+            codes = field if codes is None else codes | field
+        assert codes is not None
         return codes
 
     def _spread(self, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -92,25 +79,25 @@ class PackedLayer(nn.Module):
         each = values[:, :, None].expand(-1, -1, self.grid.group)
         return each.reshape(len(values), -1)[:, : rows.shape[1]]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute with the unpacked weights."""
-        if isinstance(self.layer, nn.Linear):
-            return F.linear(x, self.weight, self.bias)
-        result: torch.Tensor = self.layer._conv_forward(x, self.weight, self.bias)
-        return result
-
 
 def pack_layers(network: nn.Module, grids: Mapping[str, Grid]) -> nn.Module:
-    """Return a copy of the network with the layers packed that `grids` names.
+    """Return a copy of the network with the weights packed that `grids` names.
 
-    A layer that stands in several places is packed once and shared as before.
+    A weight that stands in several places, an embedding among them, is packed once and shared as
+    before.
     """
     packed = copy.deepcopy(network)
-    made = {id(layer): PackedLayer(layer, grids[name])
-            for name, layer in quantizable(packed).items() if name in grids}  # fmt: skip
-    for module in list(packed.modules()):
-        # Not named_children, which shows a shared layer once.
-        for name, child in list(module._modules.items()):
-            if id(child) in made:
-                setattr(module, name, made[id(child)])
-    return made.get(id(packed), packed)
+    for name, weight in quantizable(packed).items():
+        if name not in grids or parametrize.is_parametrized(weight.layer, weight.parameter):
+            continue
+        places = holders(packed, weight)
+        # Codes are integers, which have no gradient.
+        weight.tensor.requires_grad_(False)
+        codes = PackedWeight(weight, grids[name])
+        for module, parameter in places:
+            parametrize.register_parametrization(module, parameter, codes)
+        first, *others = [module.parametrizations[parameter] for module, parameter in places]
+        for other in others:
+            for part, held in first.named_parameters(recurse=False):
+                setattr(other, part, held)
+    return packed

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autoopt.errors import RefusedError
+from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Port
 
 if TYPE_CHECKING:
@@ -54,12 +55,15 @@ class Exported:
         The only number of samples that it takes, or None where any number will do.
     inputs, output
         Names, element types and sizes.
+    layers
+        The parameters that can be brought to few bits, by their names in the network.
     """
 
     program: ExportedProgram
     fixed: int | None
     inputs: tuple[Port, ...]
     output: Port
+    layers: frozenset[str] = frozenset()
     _forms: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def form(self, name: str, convert: Callable[[Exported], Any]) -> Any:
@@ -115,6 +119,10 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
         fixed=fixed,
         inputs=tuple(_port(name, x) for name, x in zip(names, example, strict=True)),
         output=_port("output", output),
+        layers=frozenset(
+            name if weight.recurrent else f"{name}.{weight.parameter}".lstrip(".")
+            for name, weight in quantizable(network).items()
+        ),
     )
 
 

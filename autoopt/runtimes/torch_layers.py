@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.runtimes.layer_table import FileLayer, count_of, stored_form
 from autoopt.runtimes.pt2 import load_program
-from autoopt.runtimes.weight_names import WRAPPER, layer_of
+from autoopt.runtimes.weight_names import layer_of, plain_name
 
 if TYPE_CHECKING:
     from autoopt.runtimes.artifact import Manifest
@@ -45,18 +45,11 @@ def _layer(kind: str, shape: tuple[int, ...], held: Mapping[str, Any], computes:
     stored, bits = stored_form(parts, count_of(shape))
     largest = max(held, key=lambda name: held[name].numel())
     kernel = f"aten.{kind} {_words(computes)}"
-    return FileLayer(layer_of(_plain(largest)), kind, shape, bits, stored, kernel)
+    return FileLayer(layer_of(plain_name(largest)), kind, shape, bits, stored, kernel)
 
 
 def _words(kind: Any) -> str:
     return str(kind).removeprefix("torch.")
-
-
-def _plain(name: str) -> str:
-    """Return a parameter's name in the network, without the faces that were put around it."""
-    while name.startswith(WRAPPER):
-        name = name.removeprefix(WRAPPER)
-    return name
 
 
 def _held(node: Any, tensors: Mapping[str, Any]) -> dict[str, Any] | None:

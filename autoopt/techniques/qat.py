@@ -6,11 +6,20 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from autoopt.precision import Grid, Stored, as_rows, on_range, quantizable, store
+from autoopt.precision import (
+    Grid,
+    Stored,
+    Weight,
+    as_rows,
+    holders,
+    on_range,
+    quantizable,
+    shaped,
+    store,
+)
 from autoopt.precision.grids import nearest
 from autoopt.techniques._training import check_course, train
 
@@ -61,9 +70,9 @@ class QuantizationAwareTraining:
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that there is no layer to train rounded, or None."""
-        if quantizable(task.model):
+        if self._reached(task.model):
             return None
-        return "the model has no linear layer and no convolution whose weights could be rounded"
+        return "the model has no layer whose weights could be rounded"
 
     def apply(self, model: nn.Module, task: Task) -> nn.Module:
         """Return a trained copy in eval mode, its weights on the grid.
@@ -85,16 +94,23 @@ class QuantizationAwareTraining:
         """Make layers round their weights, and with 8 bits their inputs, in place."""
         # Integers are multiplied with weights that lie evenly about zero, in every runtime.
         grid = Grid(self.bits, "symmetric" if self.bits == 8 else self.scheme)
-        done: set[int] = set()
-        for layer in quantizable(network).values():
-            if id(layer) in done:
+        for weight in self._reached(network):
+            layer, parameter = weight.layer, weight.parameter
+            if parametrize.is_parametrized(layer, parameter):
+                # Tied to one that came before.
                 continue
-            done.add(id(layer))
-            parametrize.register_parametrization(layer, "weight", _RoundedWeight(grid))
+            rounded = _RoundedWeight(grid, turned=weight.turned)
+            for module, name in holders(network, weight):
+                parametrize.register_parametrization(module, name, rounded)
             if self.bits == 8:
                 rounding = _RoundedInput(self.scheme == "symmetric")
                 layer.register_forward_pre_hook(rounding, with_kwargs=True)
         return network
+
+    def _reached(self, network: nn.Module) -> list[Weight]:
+        """Return what is rounded: no runtime multiplies recurrent matrices in int8."""
+        found = quantizable(network).values()
+        return [weight for weight in found if self.bits != 8 or not weight.recurrent]
 
 
 class _RoundedWeight(nn.Module):
@@ -104,29 +120,32 @@ class _RoundedWeight(nn.Module):
     ----------
     grid
         Where weights lie.
+    turned
+        Whether output channels lie along their second axis.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, *, turned: bool = False) -> None:
         super().__init__()
-        self.grid = grid
+        self.grid, self.turned = grid, turned
         self._stored: Stored | None = None
         self._steps = 0
 
     def forward(self, weight: Tensor) -> Tensor:
         """Round; what is judged or kept is rounded with the best scale, not with a recent one."""
+        rows = as_rows(weight, turned=self.turned)
         if not self.training or self._stored is None or self._steps % REFRESH == 0:
-            self._stored = store(as_rows(weight), self.grid)
+            self._stored = store(rows, self.grid)
             found = self._stored
         else:
-            found = _again(weight, self._stored)
+            found = _again(rows, self._stored)
         self._steps += self.training
-        rounded = torch.from_numpy(found.restored().copy()).reshape(weight.shape)
+        rounded = shaped(found.restored(), weight, turned=self.turned)
         return weight + (rounded - weight).detach()
 
 
-def _again(weight: Tensor, before: Stored) -> Stored:
+def _again(rows: Any, before: Stored) -> Stored:
     """Return weights on the grid that was found for them a few steps before."""
-    codes = nearest(as_rows(weight), before.scales, before.zeros, before.grid)
+    codes = nearest(rows, before.scales, before.zeros, before.grid)
     return Stored(before.grid, before.bits, codes, before.scales, before.zeros, before.codebook)
 
 
@@ -154,11 +173,16 @@ class _RoundedInput:
 
 def _plain(network: nn.Module) -> nn.Module:
     """Make the rounded weights plain ones, in place."""
-    for layer in network.modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-            hooks = layer._forward_pre_hooks
-            for key in [key for key, hook in hooks.items() if isinstance(hook, _RoundedInput)]:
-                del hooks[key]
-                layer._forward_pre_hooks_with_kwargs.pop(key, None)
+    for layer in list(network.modules()):
+        for parameter, chain in list(getattr(layer, "parametrizations", {}).items()):
+            # The person's own, such as a weight norm, stay.
+            if isinstance(chain[0], _RoundedWeight):
+                parametrize.remove_parametrizations(layer, parameter, leave_parametrized=True)
+        hooks = layer._forward_pre_hooks
+        for key in [key for key, hook in hooks.items() if isinstance(hook, _RoundedInput)]:
+            del hooks[key]
+            layer._forward_pre_hooks_with_kwargs.pop(key, None)
+        if isinstance(layer, nn.RNNBase):
+            # It keeps a list of its weights, which are other ones now; converting renews it.
+            layer.float()
     return network.eval()

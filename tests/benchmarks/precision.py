@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,30 +14,55 @@ from torch.nn import functional as F
 
 from autoopt.build.sensitivity import sensitivity
 from autoopt.interfaces import Quantization
-from autoopt.precision import Grid, as_rows, on_grid, quantizable, store
+from autoopt.precision import Grid, quantizable, store
+from autoopt.runtimes.layers import grid_of, layer_bits, resolve
 from autoopt.task import Task, make_task
+from autoopt.techniques.quantization_stored import MixedPrecision, WeightOnly
 from tests.benchmarks.paired import Comparison
 
 SEEDS = range(10)
 EPOCHS = 12
 WIDTH = 5
-# Uniform in 3 bits, against 2 bits for most layers and 4 for the most sensitive.
-UNIFORM, LOW, HIGH = 3, 2, 4
+# The same bytes, spent on a scale for every 16 weights of all layers, or for every 32 and on 8 bits
+# for the most sensitive layers. Every runtime serves both.
+UNIFORM = WeightOnly(2, "affine", group=16)
+MIXED = MixedPrecision(2, raised=8, scheme="affine", group=32)
 
 
 def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> Mapping[str, float]:
     """Compare sensitivity-guided mixed precision with uniform precision of no smaller size.
 
-    The networks are small, so that few bits cost something.
+    The share of raised layers is the largest that fits. The networks are small, so that few bits
+    cost something.
     """
     rows = []
     for seed in seeds:
         task = _small_task(seed)
-        uniform = dict.fromkeys(quantizable(task.model), UNIFORM)
-        mixed = _guided(task, _size(task.model, uniform))
-        rows.append([_accuracy(task, bits) for bits in ({}, mixed, uniform)])
+        uniform = grids(UNIFORM.request(), task.model)
+        mixed = guided(task, size_of(task.model, uniform))
+        rows.append([_accuracy(task, chosen) for chosen in ({}, mixed, uniform)])
     columns = (tuple(column) for column in zip(*rows, strict=True))
     return Comparison(*columns).figures("mixed_over_uniform")
+
+
+def guided(task: Task, budget: int) -> Mapping[str, Grid]:
+    """Return what `MixedPrecision` resolves to with the largest share that fits into a size."""
+    losses = sensitivity(task.model, task, MIXED.request())
+    order = sorted(losses, key=losses.__getitem__, reverse=True)
+    found: Mapping[str, Grid] = {}
+    for raised in range(len(order)):
+        request = replace(MIXED, share=raised / len(order)).request()
+        tried = grids(resolve(request, task.model, order), task.model)
+        if size_of(task.model, tried) > budget:
+            break
+        found = tried
+    return found
+
+
+def grids(request: Quantization, network: nn.Module) -> Mapping[str, Grid]:
+    """Return the grid of each layer, as every runtime takes it."""
+    bits = layer_bits(request, list(quantizable(network)))
+    return {name: grid_of(request, count) for name, count in bits.items()}
 
 
 def _small_task(seed: int) -> Task:
@@ -73,34 +99,18 @@ def _stage(taken: int, given: int, stride: int = 1) -> list[nn.Module]:
     return [convolution, nn.BatchNorm2d(given), nn.ReLU()]
 
 
-def _grid(bits: int) -> Grid:
-    return Grid(bits, "affine", "per_tensor")
-
-
-def _guided(task: Task, budget: int) -> Mapping[str, int]:
-    """Raise the most sensitive layers as long as all of them together fit into a size."""
-    request = Quantization("weight_only", LOW, "per_tensor", scheme="affine")
-    losses = sensitivity(task.model, task, request)
-    bits = dict.fromkeys(losses, LOW)
-    for name in sorted(losses, key=losses.__getitem__, reverse=True):
-        raised = {**bits, name: HIGH}
-        if _size(task.model, raised) <= budget:
-            bits = raised
-    return bits
-
-
-def _size(network: nn.Module, bits: Mapping[str, int]) -> int:
+def size_of(network: nn.Module, chosen: Mapping[str, Grid]) -> int:
     """Return the bytes of the stored weights."""
-    layers = quantizable(network)
-    return sum(store(as_rows(layers[name].weight), _grid(n)).size for name, n in bits.items())
+    weights = quantizable(network)
+    return sum(store(weights[name].rows(), grid).size for name, grid in chosen.items())
 
 
-def _accuracy(task: Task, bits: Mapping[str, int]) -> float:
+def _accuracy(task: Task, chosen: Mapping[str, Grid]) -> float:
     """Return points of accuracy on the test part, with the numbers that every runtime restores."""
     network = copy.deepcopy(task.model)
-    layers = quantizable(network)
-    for name, count in bits.items():
-        layers[name].weight.data = on_grid(layers[name].weight, _grid(count))
+    weights = quantizable(network)
+    for name, grid in chosen.items():
+        weights[name].tensor.data = weights[name].on_grid(grid)
     with torch.no_grad():
         outputs = task.forward(network, task.test.inputs()).numpy()
     return 100 * task.metric(task.test.targets().numpy(), outputs)
