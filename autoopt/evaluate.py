@@ -12,10 +12,10 @@ from autoopt.build import Bench
 from autoopt.disk import full_disk
 from autoopt.errors import DivergedError, RefusedError, SearchError
 from autoopt.measure import MeasurePlan, measure_artifact
-from autoopt.measure.measure import open_artifact
 from autoopt.outcome import Done, Outcome, Stage, Survey
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, FailureKind
+from autoopt.runtimes.opening import open_artifact
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:

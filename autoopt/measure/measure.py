@@ -19,10 +19,9 @@ from autoopt.measure.lock import device_lock
 from autoopt.measure.memory import serving_memory
 from autoopt.measurement import Measurement, Stat
 from autoopt.objectives import load_objective
-from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import artifact_size, read_artifact
+from autoopt.runtimes.opening import open_artifact, refuse_parallel
 from autoopt.targets import load_target
-from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Array
@@ -50,11 +49,6 @@ class MeasurePlan:
     objectives: tuple[str, ...]
     seconds: float = 1.2
     device: str = "cpu"
-
-
-def open_artifact(folder: Path, parallel: Parallel) -> Deployment:
-    """Start an artefact in the runtime it was built for."""
-    return load_runtime(read_artifact(folder)["runtime"]).load(folder, parallel)
 
 
 def measure_artifact(
@@ -87,7 +81,8 @@ def measure_artifact(
     DivergedError
         If an answer is not finite.
     """
-    _check_cores(parallel)
+    if reason := refuse_parallel(read_artifact(folder)["runtime"], parallel):
+        raise RefusedError(reason)
     request = [tensor.numpy() for tensor in task.example]
     with closing(open_artifact(folder, parallel)) as deployment:
         probe = Probe(
@@ -123,16 +118,6 @@ def measure_artifact(
             **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
         },
     )
-
-
-def _check_cores(parallel: Parallel) -> None:
-    """Raise unless every replica has a thread, and every thread a core."""
-    cores = usable_cores()
-    if parallel.threads > cores or parallel.replicas > parallel.threads:
-        raise RefusedError(
-            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
-            f"replica and no more than the {cores} cores that this process may use"
-        )
 
 
 def _deployed(
