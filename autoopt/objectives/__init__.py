@@ -15,6 +15,7 @@ OBJECTIVES: Mapping[str, str] = MappingProxyType(
         "latency_p95": "tail:p95",
         "latency_p99": "tail:p99",
         "throughput": "throughput:Throughput",
+        "server": "server:Server",
         "size": "size:Size",
         "memory": "memory:Memory",
     }
