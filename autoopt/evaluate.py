@@ -80,7 +80,8 @@ class Evaluator:
             return {"built": self.bench.build_network(recipe)}
         if stage == "artifact":
             return {"built": self.bench.build_artifact(recipe)}
-        folder = self.bench.artifact_folder(self.bench.artifact_key(recipe))
+        key = self.bench.artifact_key(recipe)
+        folder = self.bench.artifact_folder(key)
         parallel = self.bench.parallel(recipe)
         if stage == "memory":
             from autoopt.measure import serving_memory
@@ -89,7 +90,12 @@ class Evaluator:
             return {"memory": serving_memory(folder, parallel, request)}
         return {
             "measurement": measure_artifact(
-                self.bench.task, folder, parallel, plan=self.plan, reference=self._reference
+                self.bench.task,
+                folder,
+                parallel,
+                plan=self.plan,
+                reference=self._reference,
+                build_seconds=self.bench.artifact_seconds(key),
             )
         }
 

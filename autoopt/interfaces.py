@@ -271,6 +271,8 @@ class Probe:
         Gives the task's metric of the deployment on a part, ``"validation"`` or ``"test"``.
     seconds
         Time that a timing objective may take.
+    build_seconds
+        What making the artefact's files took; None where it was not noted.
     """
 
     deployment: Deployment
@@ -282,6 +284,7 @@ class Probe:
     memory: Callable[[], Stat]
     score: Callable[[str], Stat]
     seconds: float = 1.0
+    build_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -302,12 +305,21 @@ class Reading:
 class Objective(Protocol):
     """Something to minimise or maximise.
 
-    One that has an attribute ``exclusive = True`` is measured while nothing else is on the device.
+    One that has an attribute ``exclusive = True`` is measured while nothing else is on the device;
+    one that cannot be measured on every machine has a method ``refuse() -> str | None``.
     """
 
-    name: str
-    unit: str
-    direction: str
+    @property
+    def name(self) -> str:
+        """Under which it is searched, constrained and shown."""
+
+    @property
+    def unit(self) -> str:
+        """Of its figure, or nothing."""
+
+    @property
+    def direction(self) -> str:
+        """``"minimize"`` or ``"maximize"``."""
 
     def measure(self, probe: Probe) -> Reading:
         """Measure one deployed candidate."""

@@ -272,6 +272,11 @@ class Bench:
             raise RefusedError(f"the artefact {key} is not in the cache {self.cache.folder}")
         return entry.folder
 
+    def artifact_seconds(self, key: str) -> float | None:
+        """Return what making an artefact took, whenever that was."""
+        entry = self.cache.get("artifacts", key)
+        return None if entry is None else entry.meta.get("seconds")
+
     def artifact_key(self, recipe: Recipe) -> str:
         """Return the key of a recipe's artefact, the same in every process."""
         return cache_key(

@@ -7,13 +7,13 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import DivergedError, RefusedError
-from autoopt.interfaces import Deployment, Parallel, Probe, Reading
+from autoopt.interfaces import Deployment, Objective, Parallel, Probe, Reading
 from autoopt.measure.conditions import Conditions
 from autoopt.measure.lock import device_lock
 from autoopt.measure.memory import serving_memory
@@ -44,11 +44,14 @@ class MeasurePlan:
         Time that each timing objective may take.
     device
         The lane that is held meanwhile.
+    own
+        A person's own objectives by name.
     """
 
     objectives: tuple[str, ...]
     seconds: float = 1.2
     device: str = "cpu"
+    own: Mapping[str, Objective] = field(default_factory=dict)
 
 
 def measure_artifact(
@@ -58,6 +61,7 @@ def measure_artifact(
     *,
     plan: MeasurePlan,
     reference: Callable[[], Deployment],
+    build_seconds: float | None = None,
 ) -> Measurement:
     """Run an artefact as it will be served and measure every objective.
 
@@ -73,6 +77,8 @@ def measure_artifact(
         What to measure.
     reference
         Gives the original in eager float32, running in this process.
+    build_seconds
+        What making the artefact took, where it is known.
 
     Raises
     ------
@@ -95,9 +101,10 @@ def measure_artifact(
             memory=lambda: serving_memory(folder, parallel, request),
             score=lambda part: score(task, deployment, part),
             seconds=plan.seconds,
+            build_seconds=build_seconds,
         )
         environment = _environment(plan.device)
-        readings = {name: _reading(name, probe, plan.device) for name in plan.objectives}
+        readings = {name: _reading(name, probe, plan) for name in plan.objectives}
         test = score(task, deployment, "test")
     artifact = read_artifact(folder)
     timed = next((reading for reading in readings.values() if reading.speedup), None)
@@ -132,12 +139,12 @@ def _deployed(
     }
 
 
-def _reading(name: str, probe: Probe, device: str) -> Reading:
+def _reading(name: str, probe: Probe, plan: MeasurePlan) -> Reading:
     """Measure one objective; what time depends on has the device to itself."""
-    objective = load_objective(name)
+    objective = plan.own.get(name) or load_objective(name)
     if not getattr(objective, "exclusive", False):
         return objective.measure(probe)
-    with device_lock(device):
+    with device_lock(plan.device):
         before = Conditions.now()
         reading = objective.measure(probe)
         conditions = Conditions.now().since(before)

@@ -18,6 +18,8 @@ OBJECTIVES: Mapping[str, str] = MappingProxyType(
         "server": "server:Server",
         "size": "size:Size",
         "memory": "memory:Memory",
+        "build_time": "build_time:BuildTime",
+        "energy": "energy:Energy",
     }
 )
 """Name to ``"module:Class"`` in this package, or to a function that returns an objective."""
