@@ -27,7 +27,7 @@ class Axis:
         return f"{self.name}_{_COLUMN_UNITS.get(self.unit, self.unit)}".rstrip("_")
 
 
-_COLUMN_UNITS = {"MB": "mb", "1/s": "per_s", "J": "j"}
+_COLUMN_UNITS = {"MB": "mb", "1/s": "per_s"}
 
 
 @dataclass(frozen=True)
