@@ -12,10 +12,10 @@ from autoopt.build import Bench
 from autoopt.disk import full_disk
 from autoopt.errors import DivergedError, RefusedError, SearchError
 from autoopt.measure import MeasurePlan, measure_artifact
-from autoopt.measure.measure import open_artifact
 from autoopt.outcome import Done, Outcome, Stage, Survey
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, FailureKind
+from autoopt.runtimes.opening import open_artifact
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class Evaluator:
             return {"built": self.bench.build_network(recipe)}
         if stage == "artifact":
             return {"built": self.bench.build_artifact(recipe)}
-        folder = self.bench.artifact_folder(self.bench.artifact_key(recipe))
+        key = self.bench.artifact_key(recipe)
+        folder = self.bench.artifact_folder(key)
         parallel = self.bench.parallel(recipe)
         if stage == "memory":
             from autoopt.measure import serving_memory
@@ -89,7 +90,12 @@ class Evaluator:
             return {"memory": serving_memory(folder, parallel, request)}
         return {
             "measurement": measure_artifact(
-                self.bench.task, folder, parallel, plan=self.plan, reference=self._reference
+                self.bench.task,
+                folder,
+                parallel,
+                plan=self.plan,
+                reference=self._reference,
+                build_seconds=self.bench.artifact_seconds(key),
             )
         }
 

@@ -116,19 +116,48 @@ class Parallel:
         Copies that answer parts of a request at the same time.
     batch
         Samples in one call of the runtime; 0 shares the whole request evenly among the replicas.
+    inter_op
+        Operators of one replica that may run at the same time, where the network has branches.
+    processes
+        Whether each replica is a process of its own.
+    pinned
+        Whether the process of each replica is bound to cores of its own.
+    gather
+        Samples up to which requests that arrive at the same time are answered together; 0 for
+        each on its own.
+    delay_ms
+        Milliseconds that the first of these waits for others.
     """
 
     threads: int
     replicas: int = 1
     batch: int = 0
+    inter_op: int = 1
+    processes: bool = False
+    pinned: bool = False
+    gather: int = 0
+    delay_ms: float = 0.0
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        if self.threads < 1 or self.replicas < 1 or self.batch < 0:
+        if self.threads < 1 or self.replicas < 1 or self.batch < 0 or self.inter_op < 1:
             raise ValueError(
-                "`threads >= 1`, `replicas >= 1` and `batch >= 0` must hold, but got "
-                f"(threads={self.threads}, replicas={self.replicas}, batch={self.batch})."
+                "`threads >= 1`, `replicas >= 1`, `batch >= 0` and `inter_op >= 1` must hold, but "
+                f"got (threads={self.threads}, replicas={self.replicas}, batch={self.batch}, "
+                f"inter_op={self.inter_op})."
             )
+        if self.pinned and not self.processes:
+            raise ValueError("only replicas in processes of their own can be `pinned`.")
+        if self.gather < 0 or not 0 <= self.delay_ms < 1e6 or (self.delay_ms and not self.gather):
+            raise ValueError(
+                "`gather >= 0` and `0 <= delay_ms < 1e6` must hold, and a delay needs something "
+                f"to gather, but got (gather={self.gather}, delay_ms={self.delay_ms})."
+            )
+
+    @property
+    def share(self) -> int:
+        """Threads of one replica."""
+        return max(1, self.threads // self.replicas)
 
 
 @runtime_checkable
@@ -242,6 +271,8 @@ class Probe:
         Gives the task's metric of the deployment on a part, ``"validation"`` or ``"test"``.
     seconds
         Time that a timing objective may take.
+    build_seconds
+        What making the artefact's files took; None where it was not noted.
     """
 
     deployment: Deployment
@@ -253,6 +284,7 @@ class Probe:
     memory: Callable[[], Stat]
     score: Callable[[str], Stat]
     seconds: float = 1.0
+    build_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -273,12 +305,21 @@ class Reading:
 class Objective(Protocol):
     """Something to minimise or maximise.
 
-    One that has an attribute ``exclusive = True`` is measured while nothing else is on the device.
+    One that has an attribute ``exclusive = True`` is measured while nothing else is on the device;
+    one that cannot be measured on every machine has a method ``refuse() -> str | None``.
     """
 
-    name: str
-    unit: str
-    direction: str
+    @property
+    def name(self) -> str:
+        """Under which it is searched, constrained and shown."""
+
+    @property
+    def unit(self) -> str:
+        """Of its figure, or nothing."""
+
+    @property
+    def direction(self) -> str:
+        """``"minimize"`` or ``"maximize"``."""
 
     def measure(self, probe: Probe) -> Reading:
         """Measure one deployed candidate."""

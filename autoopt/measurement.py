@@ -32,7 +32,7 @@ class Axis:
         return f"{self.name}_{_COLUMN_UNITS.get(self.unit, self.unit)}".rstrip("_")
 
 
-_COLUMN_UNITS = {"ms": "ms", "MB": "mb", "1/s": "per_s", "": ""}
+_COLUMN_UNITS = {"MB": "mb", "1/s": "per_s"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Stat:
     n
         Number of independent observations behind it.
     unit
-        ``"ms"``, ``"MB"``, ``"1/s"`` or ``""``.
+        ``"ms"``, ``"s"``, ``"MB"``, ``"1/s"``, ``"J"``, ``""``, or that of a person's own objective.
     """
 
     value: float

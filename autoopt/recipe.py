@@ -216,10 +216,8 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
     match slot, option:
         case "quantization", "weight_only" | "packed" | "mixed" | "codebook" | "binary":
             return _stored_words(option, settings)
-        case "parallel", "tuned":
-            batch = settings.get("batch") or "whole"
-            threads, replicas = settings.get("threads"), settings.get("replicas")
-            return f"{threads} threads × {replicas} replicas, batch {batch}"
+        case "parallel", "tuned" | "inter_op" | "processes" | "batching":
+            return _spread_words(option, settings)
         case "recovery", "qat":
             epochs = settings.get("epochs", 4)
             return f"qat int{settings.get('bits', 8)} {epochs} epochs"
@@ -237,6 +235,20 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
     values = " ".join(f"{value:g}" if isinstance(value, float) else str(value)
                       for value in settings.values() if value != "")  # fmt: skip
     return f"{name} {values}".strip()
+
+
+def _spread_words(option: str, settings: Mapping[str, Any]) -> str:
+    """Return in a few words how a request is spread: ``2 threads × 2 replicas, batch 8``."""
+    threads, replicas = settings.get("threads"), settings.get("replicas")
+    if option == "inter_op":
+        return f"{threads} threads × {settings.get('inter_op')} operators at a time"
+    copies = "processes" if option == "processes" else "replicas"
+    if option == "batching":
+        gather, delay = settings.get("gather"), settings.get("delay_ms")
+        return f"{threads} threads × {replicas} {copies}, gathers {gather} in {delay} ms"
+    pinned = ", pinned" if settings.get("pinned") else ""
+    batch = settings.get("batch") or "whole"
+    return f"{threads} threads × {replicas} {copies}, batch {batch}{pinned}"
 
 
 def _stored_words(option: str, settings: Mapping[str, Any]) -> str:

@@ -141,6 +141,8 @@ class Settings:
         What was said about the task by name or number, so that a resume need not be told again.
     own_techniques
         Names of a person's own techniques, which a resume must be handed again.
+    own_objectives
+        Names of a person's own objectives, which a resume must be handed again as well.
     sampler
         One of `SAMPLERS`, or the name of a person's own, which a resume must be handed again.
     given
@@ -169,6 +171,7 @@ class Settings:
     notes: tuple[str, ...]
     task_options: Mapping[str, Any] = field(default_factory=dict)
     own_techniques: tuple[str, ...] = ()
+    own_objectives: tuple[str, ...] = ()
     bounded: tuple[Axis, ...] = ()
     measure_seconds: float = 1.0
     sampler: str = SAMPLERS[0]
@@ -214,7 +217,7 @@ class Settings:
                 f"this version of autoopt reads searches of format {FORMAT}, but got {written!r}: "
                 "open it with the version that wrote it"
             )
-        for name in ("objectives", "notes", "own_techniques", "given"):
+        for name in ("objectives", "notes", "own_techniques", "own_objectives", "given"):
             values[name] = tuple(values.get(name, ()))
         values["layers"] = tuple((name, kind) for name, kind in values.get("layers", ()))
         values["space"] = SearchSpace.from_dict(values["space"])

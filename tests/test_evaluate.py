@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def test_a_measurement_holds_quality_size_test_and_what_was_realised() -> None:
     assert measured.environment["time"] > 0
     assert measured.environment["autoopt"]
     deployment, latency = measured.protocol["deployment"], measured.protocol["latency"]
-    assert deployment["parallel"] == {"threads": 1, "replicas": 1, "batch": 0}
+    assert deployment["parallel"] == asdict(Parallel(1))
     assert deployment["request"] == [[[8, 1, 8, 8], "float32"]]
     assert list(deployment["files"]) == ["model.pt2"]
     assert latency["rounds"] == len(measured.samples["candidate"])

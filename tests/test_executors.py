@@ -54,7 +54,7 @@ def deed(what: str) -> Recipe:
 @contextmanager
 def executor(name: str, folder: Path, **techniques: type) -> Iterator[Executor]:
     setup = WorkerSetup(
-        payload=snapshot.dump((tiny_task("mlp"), {"deed": Deed, **techniques}), folder),
+        payload=snapshot.dump((tiny_task("mlp"), {"deed": Deed, **techniques}, {}), folder),
         snapshot=folder,
         cache=folder / "cache",
         scope="",

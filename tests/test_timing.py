@@ -147,11 +147,19 @@ def test_a_noisy_machine_gets_more_rounds_up_to_the_most(clock: Clock):
     assert len(paired.candidate) == MAX_ROUNDS
 
 
-def test_when_the_time_is_up_no_round_begins(clock: Clock):
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, FEW_ROUNDS), (1.0, MIN_ROUNDS)])
+def test_when_the_time_is_up_no_round_begins(clock: Clock, seconds: float, rounds: int):
     random = np.random.default_rng(0)
-    noise = lambda: float(np.exp(random.normal(0, 1.0)))  # noqa: E731
-    paired = time_pairs(clock.call(20.0, noise), clock.call(60.0, noise), seconds=0.0)
-    assert len(paired.candidate) == MIN_ROUNDS
+    noise = lambda: float(np.exp(random.normal(0, 0.3)))  # noqa: E731
+    paired = time_pairs(clock.call(20.0, noise), clock.call(60.0, noise), seconds=seconds)
+    assert len(paired.candidate) == rounds
+
+
+def test_a_busy_machine_does_not_stretch_the_time_beyond_twice_what_was_given(clock: Clock):
+    """The fewest rounds of a quiet machine would take longer than four seconds."""
+    time_pairs(clock.call(300.0), clock.call(300.0), seconds=2.0)
+    longest_round = 2 * 0.3 + 2 * timing.SETTLE_SECONDS
+    assert clock.now <= 2 * 2.0 + longest_round
 
 
 def test_a_slow_call_is_timed_once_a_block_in_few_rounds_and_a_quick_one_for_its_length(
@@ -166,7 +174,7 @@ def test_a_slow_call_is_timed_once_a_block_in_few_rounds_and_a_quick_one_for_its
 
 
 def test_a_call_of_middle_length_is_timed_as_often_as_a_block_asks_at_least(clock: Clock):
-    paired = time_pairs(clock.call(1.0), clock.call(60.0), seconds=0.0)
+    paired = time_pairs(clock.call(1.0), clock.call(60.0), seconds=10.0)
     assert {len(block) for block in paired.reference} == {timing.BLOCK_CALLS}
     assert len(paired.candidate) == MIN_ROUNDS
 
@@ -180,7 +188,7 @@ def test_pools_settle_before_a_block_and_its_waking_call_is_left_out(clock: Cloc
         clock.now += (2.0 if len(clock.pauses) == seen else 40.0) / 1e3
         seen = len(clock.pauses)
 
-    paired = time_pairs(drowsy, clock.call(6.0), seconds=0.0)
+    paired = time_pairs(drowsy, clock.call(6.0), seconds=10.0)
     assert clock.pauses == [timing.SETTLE_SECONDS] * (2 * MIN_ROUNDS + 1)
     assert np.allclose(np.concatenate(paired.candidate), 2.0)
 

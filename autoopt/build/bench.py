@@ -24,6 +24,7 @@ from autoopt.outcome import Built
 from autoopt.recipe import Recipe
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.layers import resolve
+from autoopt.runtimes.opening import cannot_serve
 from autoopt.techniques import TECHNIQUES, load_technique
 from search_spaces import NEUTRAL, STAGES, SearchSpace
 
@@ -102,6 +103,10 @@ class Bench:
                     "quantization": {"option": option, **settings},
                 }
                 yield when, partial(self._cannot_run, runtime, option, settings)
+            for option in space.slots["parallel"]:
+                when = {"runtime": {"option": runtime}, "parallel": {"option": option}}
+                settings = space.usual("parallel", option)
+                yield when, partial(self._cannot_serve, runtime, option, settings)
 
     def paid(self) -> list[Mapping[str, Any]]:
         """Return the networks of this task in the cache that would be made the same today.
@@ -146,6 +151,10 @@ class Bench:
     def _cannot_run(self, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:
         cls = self.techniques.get(option) or load_technique("quantization", option)
         return load_runtime(runtime).refuse(cls(**settings).request(), self.task, self.target)
+
+    def _cannot_serve(self, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:
+        cls = self.techniques.get(option) or load_technique("parallel", option)
+        return cannot_serve(runtime, cls(**settings).config(self.task))
 
     def _requests(self, space: SearchSpace) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield every quantization of the space, float32 among them."""
@@ -262,6 +271,11 @@ class Bench:
         if entry is None:
             raise RefusedError(f"the artefact {key} is not in the cache {self.cache.folder}")
         return entry.folder
+
+    def artifact_seconds(self, key: str) -> float | None:
+        """Return what making an artefact took, whenever that was."""
+        entry = self.cache.get("artifacts", key)
+        return None if entry is None else entry.meta.get("seconds")
 
     def artifact_key(self, recipe: Recipe) -> str:
         """Return the key of a recipe's artefact, the same in every process."""

@@ -170,10 +170,12 @@ class Fitting:
         cores = usable_cores()
         if reason:
             point["parallel"] = (NEUTRAL["parallel"], {})
-        elif settings.get("threads", 1) > cores:
-            settings = {**settings, "threads": cores}
-            settings["replicas"] = min(settings.get("replicas", 1), cores)
-            point["parallel"] = (option, settings)
+        elif any(settings.get(name, 1) > cores for name in ("threads", "inter_op")):
+            capped = ("threads", "replicas", "inter_op")
+            point["parallel"] = (
+                option,
+                {key: min(v, cores) if key in capped else v for key, v in settings.items()},
+            )
             reason = f"this process may use {cores} cores"
         return [_changed("parallel", recipe, point["parallel"], reason)] if reason else []
 

@@ -15,14 +15,14 @@ def one_form(recipe: Recipe, *, threads: int, request_size: int) -> Recipe:
         Of the search: what a configuration is that is not tuned.
     """
     pick = recipe["parallel"]
-    if pick.option != "tuned":
-        return recipe
     values = dict(pick.settings)
+    if not {"threads", "replicas", "batch"} <= set(values):
+        return recipe
     # A replica needs a thread.
     values["replicas"] = min(values["replicas"], values["threads"])
     if values["batch"] >= request_size:
         # The whole request is one call: further replicas would have nothing to do.
         values |= {"batch": 0, "replicas": 1}
-    if values == {"threads": threads, "replicas": 1, "batch": 0}:
+    if pick.option == "tuned" and values == {"threads": threads, "replicas": 1, "batch": 0}:
         return recipe.replaced(parallel=(NEUTRAL["parallel"], {}))
-    return recipe.replaced(parallel=("tuned", values))
+    return recipe.replaced(parallel=(pick.option, values))

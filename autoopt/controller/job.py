@@ -31,7 +31,7 @@ class Job:
     settings
         What was asked for; a resume hands over what the log says, with a new budget.
     payload
-        Task and a person's own techniques, packed.
+        Task and a person's own techniques and objectives, packed.
     snapshot
         Folder of the large tensors that belong to `payload`; removed at the end of the run.
     launched

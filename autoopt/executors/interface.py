@@ -21,7 +21,8 @@ class WorkerSetup:
     Attributes
     ----------
     payload
-        ``(task, techniques)`` as `autoopt.snapshot.dump` gave it: bytes in memory.
+        ``(task, techniques, objectives)``, the last two a person's own by name, as
+        `autoopt.snapshot.dump` gave it: bytes in memory.
     snapshot
         Folder of the large tensors that belong to `payload`.
     cache
@@ -65,10 +66,10 @@ class WorkerSetup:
         from autoopt.measure import MeasurePlan
         from autoopt.targets import load_target
 
-        task, techniques = snapshot.load(self.payload, self.snapshot)
+        task, techniques, own = snapshot.load(self.payload, self.snapshot)
         return Evaluator(
             Bench(task, load_target(self.target), Cache(self.cache), techniques, self.scope),
-            MeasurePlan(self.objectives, self.measure_seconds, self.target),
+            MeasurePlan(self.objectives, self.measure_seconds, self.target, own),
             self.space,
             self.reference,
         )

@@ -78,7 +78,7 @@ def export_strategy(
     _check_destination(target, overwrite=overwrite)
     default = report.get("parallel") or {"threads": manifest.options["threads"]}
     spread = parallel or Parallel(**default)
-    manifest = replace(manifest, options={**manifest.options, "parallel": asdict(spread)})
+    manifest = replace(manifest, options={**manifest.options, "parallel": _written(spread)})
     texts = {
         "recipe.yaml": recipe_yaml,
         "report.html": report_html({**report_sections(report), "recipe": recipe_yaml}, chart=chart),
@@ -102,6 +102,13 @@ def export_strategy(
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def _written(parallel: Parallel) -> dict[str, Any]:
+    """Return a configuration without what is as usual, which older versions do not know."""
+    usual = asdict(Parallel(1))
+    always = ("threads", "replicas", "batch")
+    return {k: v for k, v in asdict(parallel).items() if k in always or v != usual[k]}
 
 
 def _fill(

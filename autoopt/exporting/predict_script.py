@@ -35,7 +35,11 @@ ONNXRUNTIME = """import onnxruntime
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}
-{unpack}session = onnxruntime.InferenceSession({model}, options)
+{inter_op}{unpack}session = onnxruntime.InferenceSession({model}, options)
+"""
+# Operators of several branches at the same time.
+INTER_OP = """options.inter_op_num_threads = {count}
+options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
 """
 # Lets the session unpack stored weights once, when it starts.
 UNPACK = 'options.add_session_config_entry("session.disable_quant_qdq", "1")\n'
@@ -97,6 +101,7 @@ PARTS = {"onnxruntime": ONNXRUNTIME, "openvino": OPENVINO, "eager": TORCH, "comp
 def predict_script(manifest: Manifest, parallel: Parallel) -> str:
     """Return the text of `predict.py` for an artefact and a way to spread its requests.
 
+    It answers one request and ends, so replica processes become threads and nothing is gathered.
     A whole request in one replica takes ten lines; splitting it takes a few more.
     """
     runtime, count = manifest.runtime, len(manifest.inputs)
@@ -130,7 +135,8 @@ def _setup(manifest: Manifest, parallel: Parallel) -> str:
     """Return the lines that import the runtime and open the model."""
     return PARTS[manifest.runtime].format(
         model=_model(manifest),
-        threads=max(1, parallel.threads // parallel.replicas),
+        threads=parallel.share,
+        inter_op=INTER_OP.format(count=parallel.inter_op) if parallel.inter_op > 1 else "",
         unpack=UNPACK if manifest.realised.get("storage_only") else "",
         config=_config(manifest, parallel) if manifest.runtime == "openvino" else "",
         program="torch.compile(program)" if manifest.runtime == "compiled" else "program",

@@ -16,7 +16,7 @@ from autoopt.handle.recipes import space_of
 from autoopt.history import History
 from autoopt.recipe import Recipe
 from autoopt.record import Record
-from autoopt.settings import SAMPLERS, Budget
+from autoopt.settings import SAMPLERS, Budget, Settings
 from search_spaces import SLOTS
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def measure_missing(
              earlier.settings else ())]  # fmt: skip
     given = tuple(dict.fromkeys((*known, *recipes)))
     settings = replace(
-        history.settings,
+        _without(history.settings, set(history.settings.own_objectives) - set(own.objectives)),
         given=tuple(recipe.to_dict() for recipe in given),
         only_given=True,
         budget=Budget(trials=1 + len(given)),
@@ -123,6 +123,17 @@ def measure_missing(
     launched = time.time()
     found = begin_search(where, settings, task, own, study=study, launched=launched, block=True)
     return found._known()
+
+
+def _without(settings: Settings, absent: set[str]) -> Settings:
+    """Return settings without a person's own objectives that were not handed over again."""
+    return replace(
+        settings,
+        axes=tuple(axis for axis in settings.axes if axis.name not in absent),
+        objectives=tuple(name for name in settings.objectives if name not in absent),
+        constraints={k: v for k, v in settings.constraints.items() if k not in absent},
+        own_objectives=tuple(name for name in settings.own_objectives if name not in absent),
+    )
 
 
 def _scaled(side: History, history: History) -> Sequence[Record]:

@@ -13,7 +13,7 @@ from autoopt.errors import SearchError
 from autoopt.handle.beginning import begin_search, new_settings, task_of
 from autoopt.handle.handle import Search
 from autoopt.handle.recipes import one_recipe, space_of
-from autoopt.handle.request import Own, new_folder, own_parts
+from autoopt.handle.request import Own, named_objectives, new_folder, own_parts
 from autoopt.handle.strategy import Strategy
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, Record
@@ -116,7 +116,7 @@ def apply(
     model: nn.Module,
     data: Any,
     *,
-    objectives: Sequence[str] = ("quality", "latency", "size"),
+    objectives: Sequence[Any] = ("quality", "latency", "size"),
     metric: str | Callable[..., float] | None = None,
     loss: str | Callable[..., Any] | None = None,
     request_size: int | None = None,
@@ -159,7 +159,8 @@ limits, data_id, output
     is left out and listed; what it cannot build although it did not refuse is a failure.
     """
     launched, source = time.time(), one_recipe(recipe)
-    where, own = new_folder(folder), own_parts(techniques, None, None, SAMPLERS[0])
+    where, (names, given) = new_folder(folder), named_objectives(objectives)
+    own = replace(own_parts(techniques, None, None, SAMPLERS[0]), objectives=given)
     options: dict[str, Any] = {
         "metric": metric,
         "loss": loss,
@@ -173,7 +174,7 @@ limits, data_id, output
     fitting = _fitting(task, own)
     fitted, changes = fitting.fit(source.recipes[0], source.layer_list())
     settings = replace(
-        new_settings(task, own, options, objectives=objectives, cache=cache, limits=limits),
+        new_settings(task, own, options, objectives=names, cache=cache, limits=limits),
         budget=Budget(trials=2),
         given=(fitted.to_dict(),),
         only_given=True,

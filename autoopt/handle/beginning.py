@@ -61,7 +61,7 @@ def begin_search(
         with ExitStack() as undo:
             undo.callback(_removed, folder, packed, made=not folder.exists())
             packed.mkdir(parents=True)
-            payload = _packed(task, own.techniques, packed)
+            payload = _packed(task, own, packed)
             if not study:
                 study = _create(folder, settings)
                 # Last in, first out: the folder is empty when it is looked at.
@@ -102,26 +102,28 @@ def _create(folder: Path, settings: Settings) -> str:
     return study
 
 
-def _packed(task: Task, techniques: Mapping[str, Any], folder: Path) -> bytes:
+def _packed(task: Task, own: Own, folder: Path) -> bytes:
     """Return what the controller is sent; the task was found to travel when it was made.
 
     Raises
     ------
     SearchError
-        If a technique cannot travel.
+        If a technique or an objective cannot travel.
     """
     from autoopt import snapshot
     from autoopt.task.foreign import shown_as
 
-    for name, technique in techniques.items():
+    parts = [("technique", name, part, "in its `apply`") for name, part in own.techniques.items()]
+    parts += [("objective", name, part, "when it runs") for name, part in own.objectives.items()]
+    for kind, name, part, when in parts:
+        words = f"the {kind} {name!r} must be able to go to other processes, but cannot"
         with shown_as(
-            lambda cause, name=name: SearchError(  # type: ignore[misc]  # binds the loop's name
-                f"the technique {name!r} must be able to go to other processes, but cannot: "
-                f"{cause}. Locks, open files and the like must be opened in its `apply`."
+            lambda cause, words=words, when=when: SearchError(  # type: ignore[misc]  # binds the loop's
+                f"{words}: {cause}. Locks, open files and the like must be opened {when}."
             )
         ):
-            snapshot.check(technique)
-    return snapshot.dump((task, dict(techniques)), folder)
+            snapshot.check(part)
+    return snapshot.dump((task, dict(own.techniques), dict(own.objectives)), folder)
 
 
 def _unlogged(folder: Path) -> None:
@@ -159,7 +161,7 @@ def new_settings(
     """
     from autoopt.build import layers_of
 
-    axes, names = search_axes(task, objectives)
+    axes, names = search_axes(task, objectives, own.objectives)
     bounded = bounded_axes(constraints, axes)
     return Settings(
         fingerprint=task.fingerprint,
@@ -181,6 +183,7 @@ def new_settings(
         notes=(*task.notes, *searches_beside()),
         task_options={key: value for key, value in options.items() if is_plain(value)},
         own_techniques=tuple(sorted(own.techniques)),
+        own_objectives=tuple(sorted(own.objectives)),
         sampler=own.sampler_name,
         layers=tuple((layer.name, layer.kind) for layer in layers_of(task.model)),
     )

@@ -6,9 +6,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autoopt.cache import default_cache_folder
@@ -24,6 +25,7 @@ from search_spaces.cores import usable_cores
 if TYPE_CHECKING:
     from torch import nn
 
+    from autoopt.interfaces import Objective
     from autoopt.task import Task
 
 
@@ -57,29 +59,91 @@ def bounded_axes(
     return tuple(_axis(name) for name in names)
 
 
-def search_axes(task: Task, objectives: Sequence[str]) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
-    """Return the axes and the names of the objectives, the quality first."""
+def named_objectives(objectives: Sequence[Any]) -> tuple[tuple[str, ...], dict[str, Objective]]:
+    """Return the names of all objectives, and those that are a person's own: functions or objects.
+
+    Raises
+    ------
+    TypeError
+        If one is neither a name, nor a function, nor an objective.
+    ValueError
+        If a person's own has no name, or that of one that is known.
+    """
+    from autoopt.objectives import OBJECTIVES as KNOWN
+    from autoopt.objectives.given import GivenObjective
+
+    names: list[str] = []
+    own: dict[str, Objective] = {}
+    alone = isinstance(objectives, str) or callable(objectives)
+    alone = isinstance(objectives, str) or callable(objectives)
+    listed: Sequence[Any] = (objectives,) if alone else objectives
+    for item in listed:
+        if isinstance(item, str):
+            names.append(item)
+            continue
+        if not hasattr(item, "measure") and not callable(item):
+            raise TypeError(
+                "an objective must be a name, a function of a candidate's probe, or an object "
+                f"with `measure`, but got {item!r}"
+            )
+        objective: Any = item if hasattr(item, "measure") else GivenObjective.of(item)
+        # One of the table with other settings, such as Server(bound_ms=20), may keep its name.
+        if objective.name in KNOWN and isinstance(objective, GivenObjective):
+            raise ValueError(
+                f"an objective of your own must have a new name, but {objective.name!r} is known"
+            )
+        names.append(objective.name)
+        own[objective.name] = objective
+    return tuple(names), own
+
+
+def search_axes(
+    task: Task, objectives: Sequence[str], own: Mapping[str, Objective] | None = None
+) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
+    """Return the axes and the names of the objectives, the quality first.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such objective, neither in the table nor in `own`.
+    RefusedError
+        If this machine cannot measure one.
+    ValueError
+        If one is named twice.
+    """
     from autoopt.objectives import OBJECTIVES as KNOWN
 
+    own = own or {}
     if isinstance(objectives, str):
         objectives = (objectives,)
+    if quality_taken := {"quality", task.metric.name} & set(own):
+        raise ValueError(
+            f"an objective of your own must have a new name, but {min(quality_taken)!r} is the "
+            "quality"
+        )
     quality = Axis(task.metric.name, task.metric.unit, task.metric.direction)
     names = ["quality", *(n for n in objectives if n not in ("quality", quality.name))]
     if len(set(names)) < len(names):
         raise ValueError(f"every objective must be named once, but got {list(objectives)}")
     axes = [quality]
     for name in names[1:]:
-        if name not in KNOWN:
+        if name not in KNOWN and name not in own:
             raise UnknownNameError("objective", name, [*KNOWN, quality.name])
-        axes.append(_axis(name))
+        axes.append(_axis(name, own))
     return tuple(axes), tuple(names)
 
 
-def _axis(name: str) -> Axis:
+def _axis(name: str, own: Mapping[str, Objective] = MappingProxyType({})) -> Axis:
     from autoopt.objectives import load_objective
 
-    objective = load_objective(name)
+    objective = own.get(name) or load_objective(name)
+    if reason := getattr(objective, "refuse", _able)():
+        raise RefusedError(f"the objective {name!r} cannot be measured here: {reason}")
     return Axis(objective.name, objective.unit, objective.direction)  # type: ignore[arg-type]  # the table's classes hold one of both
+
+
+def _able() -> None:
+    """Say of an objective that it can be measured everywhere."""
 
 
 def checked_drop(max_drop: float | None) -> float | None:
@@ -116,11 +180,14 @@ class Own:
         One of `SAMPLERS`, or the name of a person's own class.
     sampler
         The person's own.
+    objectives
+        By name.
     """
 
     techniques: Mapping[str, Any]
     sampler_name: str = SAMPLERS[0]
     sampler: object = None
+    objectives: Mapping[str, Objective] = field(default_factory=dict)
 
 
 def own_parts(

@@ -17,6 +17,7 @@ from autoopt.handle.request import (
     checked_drop,
     checked_limits,
     checked_seed,
+    named_objectives,
     new_folder,
     own_parts,
 )
@@ -37,7 +38,7 @@ def search(
     *,
     budget: float | str | timedelta | Budget = "10 min",
     space: str | SearchSpace = "balanced",
-    objectives: Sequence[str] = OBJECTIVES,
+    objectives: Sequence[Any] = OBJECTIVES,
     max_drop: float | None = None,
     constraints: Mapping[str, float | str] | None = None,
     metric: str | Callable[..., float] | None = None,
@@ -79,8 +80,9 @@ def search(
         ``"quick"``, ``"balanced"``, ``"thorough"``, or a `SearchSpace`.
     objectives
         Out of ``"quality"`` (or the metric's name), ``"latency"`` (the median), ``"latency_p95"``,
-        ``"latency_p99"``, ``"throughput"``, ``"size"`` and ``"memory"``; quality is always among
-        them.
+        ``"latency_p99"``, ``"throughput"``, ``"server"`` (highest rate in time), ``"size"``,
+        ``"memory"``, ``"build_time"`` and ``"energy"``; or your own: a function that takes the
+        `Probe` of a candidate and gives a number. Quality is always among them.
     max_drop
         How much worse than the original the quality may be: 0.01 is one point of accuracy.
     constraints
@@ -147,7 +149,8 @@ def search(
         If the folder holds a search already.
     """
     launched = time.time()
-    wanted, own = Budget.parse(budget), own_parts(techniques, students, train, sampler)
+    wanted, (names, given) = Budget.parse(budget), named_objectives(objectives)
+    own = replace(own_parts(techniques, students, train, sampler), objectives=given)
     where, seed, limits = new_folder(folder), checked_seed(seed), checked_limits(limits)
     check_place(target, storage, threads)
     options: dict[str, Any] = {
@@ -165,7 +168,7 @@ def search(
         task,
         own,
         options,
-        objectives=objectives,
+        objectives=names,
         constraints=constraints,
         space=space,
         cache=cache,
@@ -194,6 +197,7 @@ def resume(
     students: Mapping[str, Callable[[], nn.Module]] | None = None,
     train: Callable[..., Any] | None = None,
     teachers: Sequence[nn.Module] = (),
+    objectives: Sequence[Any] = (),
     sampler: object = None,
     block: bool | None = None,
 ) -> Search:
@@ -209,7 +213,7 @@ def resume(
         The same as before; others are refused.
     budget
         What may be spent from now on; when absent, what is left of the first budget.
-    metric, loss, techniques, students, train, teachers, sampler
+    metric, loss, techniques, students, train, teachers, objectives, sampler
         Again, where they were your own functions, classes or objects.
     block
         Whether to wait for the end; by default only outside a notebook.
@@ -230,11 +234,17 @@ def resume(
             attached.extend(seconds=more.seconds, trials=more.trials)
         return attached._begin(block)
     own = own_parts(techniques, students, train, settings.sampler if sampler is None else sampler)
+    own = replace(own, objectives=named_objectives(objectives)[1])
     missing = sorted(set(settings.own_techniques) - set(own.techniques))
     if missing:
         raise FolderError(
             f"the search in {where} uses techniques of your own, which must be handed over again: "
             f"techniques={{{', '.join(f'{name!r}: ...' for name in missing)}}}"
+        )
+    if absent := sorted(set(settings.own_objectives) - set(own.objectives)):
+        raise FolderError(
+            f"the search in {where} has objectives of your own, which must be handed over again: "
+            f"objectives=[{', '.join(absent)}]"
         )
     if sampler is None and settings.sampler not in SAMPLERS:
         raise FolderError(

@@ -204,6 +204,9 @@ class Strategy:
         """Return how a request is spread."""
         from autoopt.interfaces import Parallel
 
+        # What was measured says it in full; older searches have not written it down.
+        if written := self.measurement.protocol.get("deployment", {}).get("parallel"):
+            return Parallel(**written)
         threads = self.history.settings.threads if self.history.settings else 1
         pick = self.recipe["parallel"]
         return Parallel(**pick.settings) if pick.option == "tuned" else Parallel(threads)

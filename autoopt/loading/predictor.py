@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoopt.errors import ArtifactError
+from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Parallel
 from autoopt.loading.benchmark import (
     Benchmark,
@@ -20,9 +20,9 @@ from autoopt.loading.benchmark import (
     reported_latency,
     time_call,
 )
-from autoopt.runtimes import RUNTIMES, load_runtime
+from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.artifact import Manifest, Port, read_manifest, verify_files
-from autoopt.runtimes.manifest_rules import plain_name
+from autoopt.runtimes.opening import open_artifact
 
 if TYPE_CHECKING:
     from typing import Self
@@ -149,12 +149,10 @@ class Predictor:
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{port.name}: {port.dtype}{_shape(port)}" for port in self.inputs)
-        spread = self._parallel
-        batch = f", batch {spread.batch}" if spread.batch else ""
         return (
             f"Predictor({inputs} -> {self.output.dtype}{_shape(self.output)}; "
             f"{self._manifest.runtime}, {self._manifest.realised.get('precision', 'unknown')}; "
-            f"{spread.threads} threads, {spread.replicas} replicas{batch})"
+            f"{_spread(self._parallel)})"
         )
 
     def _in_order(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
@@ -225,18 +223,16 @@ def load_artifact(
             f"{', '.join(sorted(RUNTIMES))}. Install the autoopt that exported it."
         )
     verify_files(folder, manifest)
-    # Only programs of torch can hold code, so only its runtimes know the word.
-    options = (
-        {"trust_code": True} if trust_code and plain_name(manifest.model).endswith(".pt2") else {}
-    )
     try:
-        deployment = load_runtime(manifest.runtime).load(folder, parallel, **options)
+        deployment = open_artifact(folder, parallel, trust_code=trust_code)
     except ModuleNotFoundError as error:
         package = PACKAGES.get(manifest.runtime, manifest.runtime)
         raise ArtifactError(
             f"this artefact runs in {manifest.runtime!r}, but {error.name!r} is not installed; "
             f"pip install {package}."
         ) from error
+    except RefusedError as error:
+        raise ArtifactError(f"{str(folder)!r} cannot be served here: {error}") from error
     return Predictor(manifest, deployment, parallel, measured)
 
 
@@ -281,6 +277,18 @@ def _check_range(array: Array, wanted: np.dtype[Any], port: Port) -> None:
             f"input {port.name!r} takes {wanted}, from {low} to {high}, but got values from "
             f"{int(array.min())} to {int(array.max())}."
         )
+
+
+def _spread(parallel: Parallel) -> str:
+    """Return in words how requests are spread; what is as usual is left out."""
+    copies = "processes" if parallel.processes else "replicas"
+    words = [f"{parallel.threads} threads", f"{parallel.replicas} {copies}"]
+    words += [f"batch {parallel.batch}"] if parallel.batch else []
+    words += [f"{parallel.inter_op} operators at a time"] if parallel.inter_op > 1 else []
+    words += ["pinned"] if parallel.pinned else []
+    if parallel.gather:
+        words.append(f"gathers {parallel.gather} samples in {parallel.delay_ms:g} ms")
+    return ", ".join(words)
 
 
 def _shape(port: Port) -> str:

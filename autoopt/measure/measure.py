@@ -7,22 +7,21 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import DivergedError, RefusedError
-from autoopt.interfaces import Deployment, Parallel, Probe, Reading
+from autoopt.interfaces import Deployment, Objective, Parallel, Probe, Reading
 from autoopt.measure.conditions import Conditions
 from autoopt.measure.lock import device_lock
 from autoopt.measure.memory import serving_memory
 from autoopt.measurement import Measurement, Stat
 from autoopt.objectives import load_objective
-from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import artifact_size, read_artifact
+from autoopt.runtimes.opening import open_artifact, refuse_parallel
 from autoopt.targets import load_target
-from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Array
@@ -45,16 +44,14 @@ class MeasurePlan:
         Time that each timing objective may take.
     device
         The lane that is held meanwhile.
+    own
+        A person's own objectives by name.
     """
 
     objectives: tuple[str, ...]
     seconds: float = 1.2
     device: str = "cpu"
-
-
-def open_artifact(folder: Path, parallel: Parallel) -> Deployment:
-    """Start an artefact in the runtime it was built for."""
-    return load_runtime(read_artifact(folder)["runtime"]).load(folder, parallel)
+    own: Mapping[str, Objective] = field(default_factory=dict)
 
 
 def measure_artifact(
@@ -64,6 +61,7 @@ def measure_artifact(
     *,
     plan: MeasurePlan,
     reference: Callable[[], Deployment],
+    build_seconds: float | None = None,
 ) -> Measurement:
     """Run an artefact as it will be served and measure every objective.
 
@@ -79,6 +77,8 @@ def measure_artifact(
         What to measure.
     reference
         Gives the original in eager float32, running in this process.
+    build_seconds
+        What making the artefact took, where it is known.
 
     Raises
     ------
@@ -87,7 +87,8 @@ def measure_artifact(
     DivergedError
         If an answer is not finite.
     """
-    _check_cores(parallel)
+    if reason := refuse_parallel(read_artifact(folder)["runtime"], parallel):
+        raise RefusedError(reason)
     request = [tensor.numpy() for tensor in task.example]
     with closing(open_artifact(folder, parallel)) as deployment:
         probe = Probe(
@@ -100,9 +101,10 @@ def measure_artifact(
             memory=lambda: serving_memory(folder, parallel, request),
             score=lambda part: score(task, deployment, part),
             seconds=plan.seconds,
+            build_seconds=build_seconds,
         )
         environment = _environment(plan.device)
-        readings = {name: _reading(name, probe, plan.device) for name in plan.objectives}
+        readings = {name: _reading(name, probe, plan) for name in plan.objectives}
         test = score(task, deployment, "test")
     artifact = read_artifact(folder)
     timed = next((reading for reading in readings.values() if reading.speedup), None)
@@ -125,16 +127,6 @@ def measure_artifact(
     )
 
 
-def _check_cores(parallel: Parallel) -> None:
-    """Raise unless every replica has a thread, and every thread a core."""
-    cores = usable_cores()
-    if parallel.threads > cores or parallel.replicas > parallel.threads:
-        raise RefusedError(
-            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
-            f"replica and no more than the {cores} cores that this process may use"
-        )
-
-
 def _deployed(
     artifact: Mapping[str, Any], parallel: Parallel, request: Sequence[Array]
 ) -> dict[str, Any]:
@@ -147,12 +139,12 @@ def _deployed(
     }
 
 
-def _reading(name: str, probe: Probe, device: str) -> Reading:
+def _reading(name: str, probe: Probe, plan: MeasurePlan) -> Reading:
     """Measure one objective; what time depends on has the device to itself."""
-    objective = load_objective(name)
+    objective = plan.own.get(name) or load_objective(name)
     if not getattr(objective, "exclusive", False):
         return objective.measure(probe)
-    with device_lock(device):
+    with device_lock(plan.device):
         before = Conditions.now()
         reading = objective.measure(probe)
         conditions = Conditions.now().since(before)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from autoopt.interfaces import Array, Parallel
 from autoopt.measurement import Stat
-from autoopt.runtimes.artifact import read_artifact
 
 TIMEOUT_SECONDS = 120.0
 
@@ -23,12 +22,15 @@ from autoopt.interfaces import Parallel
 from autoopt.runtimes import load_runtime
 job = json.load(sys.stdin)
 inputs = [np.ones(shape, dtype) for shape, dtype in job["inputs"]]
-deployment = load_runtime(job["runtime"]).load(Path(job["folder"]), Parallel(**job["parallel"]))
+deployment = open_artifact(Path(job["folder"]), Parallel(**job["parallel"]))
 for _ in range(3):
     deployment(*inputs)
 if sys.platform == "linux":
     # Not ru_maxrss, which begins with what the parent had at the time of the fork.
     kilobytes = re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]
+    # Pages that replica processes share count once among them.
+    for child in psutil.Process().children(recursive=True):
+        kilobytes = int(kilobytes) + child.memory_full_info().pss // 1024
     print(int(kilobytes) * 1024)
 else:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -37,6 +39,8 @@ else:
 
 def serving_memory(folder: Path, parallel: Parallel, request: Sequence[Array]) -> Stat:
     """Return the peak resident memory, in MB, of a new process that answers three requests.
+
+    Of processes that it starts in turn, their proportional share after the requests is added.
 
     Raises
     ------
@@ -47,7 +51,6 @@ def serving_memory(folder: Path, parallel: Parallel, request: Sequence[Array]) -
     """
     job = {
         "folder": str(folder.resolve()),
-        "runtime": read_artifact(folder)["runtime"],
         "parallel": asdict(parallel),
         "inputs": [(array.shape, str(array.dtype)) for array in request],
     }

@@ -15,8 +15,11 @@ OBJECTIVES: Mapping[str, str] = MappingProxyType(
         "latency_p95": "tail:p95",
         "latency_p99": "tail:p99",
         "throughput": "throughput:Throughput",
+        "server": "server:Server",
         "size": "size:Size",
         "memory": "memory:Memory",
+        "build_time": "build_time:BuildTime",
+        "energy": "energy:Energy",
     }
 )
 """Name to ``"module:Class"`` in this package, or to a function that returns an objective."""

@@ -24,8 +24,6 @@ class Latency:
 
     def measure(self, probe: Probe) -> Reading:
         """Time the request against the original in eager float32, in turn."""
-        import numpy as np
-
         deployment, reference = probe.deployment, probe.reference or probe.deployment
         paired = time_pairs(
             lambda: deployment(*probe.request),
@@ -33,7 +31,7 @@ class Latency:
             seconds=probe.seconds,
         )
         speedup = paired.ratio()
-        reference_ms = float(np.median([np.median(block) for block in paired.reference]))
+        reference_ms = paired.reference_ms()
         stat = Stat(
             reference_ms / speedup.value,
             reference_ms / speedup.high,

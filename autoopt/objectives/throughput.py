@@ -37,7 +37,7 @@ class Throughput:
                 seconds=probe.seconds,
             )
         ratio = paired.ratio()
-        reference_ms = float(np.median([np.median(block) for block in paired.reference]))
+        reference_ms = paired.reference_ms()
         scale = len(many[0]) / reference_ms * 1e3
         stat = Stat(scale * ratio.value, scale * ratio.low, scale * ratio.high, ratio.n, self.unit)
         protocol = paired.protocol(probe.seconds)

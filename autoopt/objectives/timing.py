@@ -22,8 +22,8 @@ BLOCK_SECONDS = 0.04
 BLOCK_CALLS = 2
 MIN_ROUNDS = 6
 FEW_ROUNDS = 3
-LATE_SECONDS = 10.0
-"""Time after which `FEW_ROUNDS` of a slow model are enough."""
+LATE = 2.0
+"""Times the time given after which `FEW_ROUNDS` are enough, of a slow model or a busy machine."""
 
 SLOW = 5.0
 """Blocks' times that one call takes to count as slow."""
@@ -73,6 +73,12 @@ class Paired:
     def ratio(self) -> Stat:
         """Return reference time over candidate time with its 95 % interval."""
         return ratio_stat(self.candidate, self.reference)
+
+    def reference_ms(self) -> float:
+        """Return the median of the reference's block medians."""
+        import numpy as np
+
+        return float(np.median([np.median(block) for block in self.reference]))
 
     def samples(self) -> dict[str, list[list[float]]]:
         """Return the raw timings."""
@@ -158,7 +164,8 @@ def time_pairs(
     candidate, reference
         Calls without arguments.
     seconds
-        Wall-clock time after which no round begins, once `MIN_ROUNDS` are done.
+        Wall-clock time after which no round begins, once `MIN_ROUNDS` are done; after `LATE` times
+        as long, once `FEW_ROUNDS` are.
     """
     start = time.perf_counter()
     share = WARM_UP_SHARE * seconds / 2
@@ -168,7 +175,7 @@ def time_pairs(
         paired.candidate.append(own.block())
         paired.reference.append(other.block())
         rounds, spent = len(paired.candidate), time.perf_counter() - start
-        if rounds < (MIN_ROUNDS if spent < LATE_SECONDS else FEW_ROUNDS):
+        if rounds < (MIN_ROUNDS if spent < LATE * seconds else FEW_ROUNDS):
             continue
         ratio = paired.ratio()
         if (ratio.high - ratio.low) / 2 < PRECISION * ratio.value:

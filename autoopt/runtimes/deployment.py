@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,13 +43,15 @@ def chunk_sizes(samples: int, parallel: Parallel, fixed: int | None = None) -> t
 
 
 class ReplicatedDeployment:
-    """Answers requests with one callable a replica.
+    """Answers requests with one callable a replica, several requests at a time.
+
+    A request takes a replica that is free, and as many more as are free and it has chunks for.
 
     Parameters
     ----------
     replicas
         One callable a replica: arrays in, one array out, first axis samples. Each is called by
-        one thread at a time.
+        one thread at a time, and closed if it has a ``close``.
     parallel
         How to split.
     fixed
@@ -59,44 +62,71 @@ class ReplicatedDeployment:
     def __init__(
         self, replicas: Sequence[Replica], parallel: Parallel, fixed: int | None = None
     ) -> None:
-        self._replicas = tuple(replicas)
+        # The last one that was free comes first: its caches are warm. None says closed.
+        self._free: LifoQueue[Replica | None] = LifoQueue()
+        for replica in reversed(replicas):
+            self._free.put(replica)
+        self._count = len(replicas)
         self._parallel = parallel
         self._fixed = fixed
-        self._lock = Lock()
         # The caller's thread works too, as the first replica.
         self._pool = ThreadPoolExecutor(len(replicas) - 1) if len(replicas) > 1 else None
 
     def __call__(self, *inputs: Array) -> Array:
         """Answer one request: arrays whose first axis is samples, in the order of the inputs."""
-        with self._lock:
-            if not self._replicas:
-                raise ValueError("this deployment is closed; load the artefact again.")
-            sizes = chunk_sizes(len(inputs[0]), self._parallel, self._fixed)
+        sizes = chunk_sizes(len(inputs[0]), self._parallel, self._fixed)
+        mine = self._take(len(sizes))
+        try:
             if len(sizes) == 1:
-                return self._run(self._replicas[0], inputs, 0, sizes[0])
+                return self._run(mine[0], inputs, 0, sizes[0])
             starts = [0, *np.cumsum(sizes).tolist()]
             chunks = list(zip(starts[:-1], sizes, strict=True))
-            return np.concatenate(self._spread(inputs, chunks))
+            return np.concatenate(self._spread(mine, inputs, chunks))
+        finally:
+            for replica in reversed(mine):
+                self._free.put(replica)
 
     def close(self) -> None:
-        """Give threads and memory back; later requests raise ValueError."""
-        with self._lock:
-            self._replicas = ()
-            if self._pool is not None:
-                self._pool.shutdown()
+        """Give threads and memory back when what runs is done; later requests raise ValueError."""
+        replicas = [self._free.get() for _ in range(self._count)]
+        self._count = 0
+        self._free.put(None)
+        if self._pool is not None:
+            self._pool.shutdown()
+        # Those that share one callable close it once.
+        for replica in {id(replica): replica for replica in replicas}.values():
+            if (close := getattr(replica, "close", None)) is not None:
+                close()
 
-    def _spread(self, inputs: Sequence[Array], chunks: list[tuple[int, int]]) -> list[Array]:
+    def _take(self, most: int) -> list[Replica]:
+        """Wait for a free replica; return it and what else is free, `most` at most."""
+        mine: list[Replica] = []
+        with suppress(Empty):
+            while len(mine) < most:
+                replica = self._free.get(block=not mine)
+                if replica is None:
+                    # For whoever waits as well.
+                    self._free.put(None)
+                    raise ValueError("this deployment is closed; load the artefact again.")
+                mine.append(replica)
+        return mine
+
+    def _spread(
+        self, replicas: Sequence[Replica], inputs: Sequence[Array], chunks: list[tuple[int, int]]
+    ) -> list[Array]:
         """Let replica r answer the chunks r, r + replicas, …; return the answers in order."""
-        count = min(len(self._replicas), len(chunks))
+        count = len(replicas)
 
         def work(index: int) -> list[Array]:
-            replica = self._replicas[index]
-            return [self._run(replica, inputs, *chunk) for chunk in chunks[index::count]]
+            return [self._run(replicas[index], inputs, *chunk) for chunk in chunks[index::count]]
 
-        if self._pool is None:
-            return work(0)
-        futures = [self._pool.submit(work, index) for index in range(1, count)]
-        parts = [work(0), *(future.result() for future in futures)]
+        futures = [self._pool.submit(work, i) for i in range(1, count)] if self._pool else []
+        try:
+            parts = [work(0)]
+        finally:
+            # A replica is free again when nobody calls it any more.
+            wait(futures)
+        parts += [future.result() for future in futures]
         return [parts[number % count][number // count] for number in range(len(chunks))]
 
     def _run(self, replica: Replica, inputs: Sequence[Array], start: int, size: int) -> Array:

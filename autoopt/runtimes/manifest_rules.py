@@ -18,7 +18,14 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 PACKED = ".gz"
 HINTS = ("f32", "bf16")
-SPREAD = ("threads", "replicas", "batch")
+SPREAD: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("threads", "replicas", "batch", "inter_op", "gather"), (int,)),
+        **dict.fromkeys(("processes", "pinned"), (bool,)),
+        "delay_ms": (int, float),
+    }
+)
+"""Names of a parallel configuration, and the types that their values may have."""
 DTYPES = frozenset(
     {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
     | {"float16", "float32", "float64", "complex64", "complex128"}
@@ -40,9 +47,9 @@ def broken_option(runtime: str, options: Mapping[str, Any]) -> str | None:
         return f"option 'batch' must be null or a positive integer, but got {found!r}"
     spread = options.get("parallel", {})
     if not isinstance(spread, dict) or not all(
-        name in SPREAD and type(value) is int for name, value in spread.items()
+        type(value) in SPREAD.get(name, ()) for name, value in spread.items()
     ):
-        return f"option 'parallel' must map {', '.join(SPREAD)} to integers, but got {spread!r}"
+        return f"option 'parallel' must map {', '.join(SPREAD)} to their values, but got {spread!r}"
     sizes = options.get("unpacked", {})
     if not isinstance(sizes, dict) or not all(map(_is_count, sizes.values())):
         return f"option 'unpacked' must map files to their sizes in bytes, but got {sizes!r}"

@@ -139,8 +139,10 @@ def _replica(model: Path, manifest: Manifest, parallel: Parallel) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, parallel.threads // parallel.replicas)
-    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = parallel.share
+    options.inter_op_num_threads = parallel.inter_op
+    if parallel.inter_op > 1:
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
     options.log_severity_level = 3
     # Threads that go on spinning after a call would slow down whoever runs next.
     options.add_session_config_entry("session.force_spinning_stop", "1")

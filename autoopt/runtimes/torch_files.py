@@ -168,7 +168,7 @@ def read_program(
 
 def torch_replica(module: Callable[..., Any], parallel: Parallel) -> Callable[..., Array]:
     """Return a callable of arrays that runs a module with a replica's share of the threads."""
-    threads = max(1, parallel.threads // parallel.replicas)
+    threads = parallel.share
 
     def call(*inputs: Array) -> Array:
         # The number belongs to the calling thread, and others in the process change theirs.

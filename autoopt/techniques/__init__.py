@@ -83,6 +83,9 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             {
                 "default": "parallel:Default",
                 "tuned": "parallel:Tuned",
+                "inter_op": "parallel:InterOp",
+                "processes": "parallel:Processes",
+                "batching": "parallel:Batching",
             }
         ),
     }

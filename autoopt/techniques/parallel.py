@@ -45,3 +45,75 @@ class Tuned:
     def config(self, task: Task) -> Parallel:
         """Return the configuration for `task`."""
         return Parallel(self.threads, self.replicas, self.batch)
+
+
+@dataclass(frozen=True)
+class InterOp:
+    """Threads within an operator, and operators of different branches at the same time.
+
+    Attributes
+    ----------
+    threads
+        Within an operator.
+    inter_op
+        Operators at the same time.
+    """
+
+    threads: int = 1
+    inter_op: int = 2
+
+    def config(self, task: Task) -> Parallel:
+        """Return the configuration for `task`."""
+        return Parallel(self.threads, inter_op=self.inter_op)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Replicas in processes of their own: no lock of an interpreter or a runtime joins them.
+
+    Requests and answers go through shared memory, and weights are mapped from the one file as far
+    as the runtime maps them; what it packs for its kernels is each process's own.
+
+    Attributes
+    ----------
+    threads, replicas, batch
+        As of `Tuned`.
+    pinned
+        Bind each process to cores of its own.
+    """
+
+    threads: int = 2
+    replicas: int = 2
+    batch: int = 0
+    pinned: bool = False
+
+    def config(self, task: Task) -> Parallel:
+        """Return the configuration for `task`."""
+        return Parallel(self.threads, self.replicas, self.batch, processes=True, pinned=self.pinned)
+
+
+@dataclass(frozen=True)
+class Batching:
+    """A queue that gathers requests which arrive at the same time and answers them together.
+
+    It helps where many small requests come at once (throughput, server); a request that comes
+    alone waits in vain.
+
+    Attributes
+    ----------
+    threads, replicas
+        As of `Tuned`.
+    gather
+        Samples after which it waits no longer.
+    delay_ms
+        Milliseconds that the first request waits for others.
+    """
+
+    threads: int = 2
+    replicas: int = 1
+    gather: int = 16
+    delay_ms: float = 1.0
+
+    def config(self, task: Task) -> Parallel:
+        """Return the configuration for `task`."""
+        return Parallel(self.threads, self.replicas, gather=self.gather, delay_ms=self.delay_ms)

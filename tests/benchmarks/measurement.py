@@ -120,7 +120,7 @@ def _rounds(
     candidates: dict[str, Path], condition: str, options: argparse.Namespace
 ) -> Iterator[Taken]:
     from autoopt.interfaces import Parallel
-    from autoopt.measure.measure import open_artifact
+    from autoopt.runtimes.opening import open_artifact
 
     parallel = Parallel(THREADS)
     request = _task(_original()).example[0].numpy()

@@ -68,8 +68,8 @@ def _measured(task: Task, folder: Path) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     from autoopt.interfaces import Parallel
-    from autoopt.measure.measure import open_artifact
     from autoopt.objectives.timing import time_pairs
+    from autoopt.runtimes.opening import open_artifact
 
     samples = [tensor.numpy() for tensor in task.train.inputs(SAMPLES)]
     for batch, (threads, replicas) in itertools.product(BATCHES, SPREADS):

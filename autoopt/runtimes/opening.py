@@ -1,0 +1,98 @@
+"""Starting an artefact as a parallel configuration says, in whatever runtime it was built for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from autoopt.errors import RefusedError
+from autoopt.runtimes import load_runtime
+from autoopt.runtimes.artifact import read_manifest
+from autoopt.runtimes.deployment import ReplicatedDeployment
+from autoopt.runtimes.gathering import GatheringDeployment
+from autoopt.runtimes.manifest_rules import plain_name
+from autoopt.runtimes.processes import start_processes
+
+if TYPE_CHECKING:
+    from autoopt.interfaces import Deployment, Parallel
+
+_ONE_AFTER_ANOTHER = (
+    "{} runs the operators of a network one after another, so threads for several at a time would "
+    "have nothing to do; use replicas, or onnxruntime."
+)
+NO_INTER_OP: Mapping[str, str] = MappingProxyType(
+    {
+        "eager": _ONE_AFTER_ANOTHER.format("torch"),
+        "compiled": _ONE_AFTER_ANOTHER.format("torch"),
+        "openvino": _ONE_AFTER_ANOTHER.format("OpenVINO"),
+    }
+)
+"""Runtimes without threads for several operators at a time, and why."""
+
+
+def refuse_parallel(runtime: str, parallel: Parallel) -> str | None:
+    """Say why a runtime cannot serve in a parallel configuration on this machine, or None."""
+    # Here, because the package reads YAML, which serving needs not.
+    from search_spaces.cores import usable_cores
+
+    cores = usable_cores()
+    if parallel.threads > cores or parallel.replicas > parallel.threads:
+        return (
+            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
+            f"replica and no more than the {cores} cores that this process may use"
+        )
+    if parallel.inter_op > cores:
+        return f"{parallel.inter_op} operators at a time need as many cores, but there are {cores}"
+    return cannot_serve(runtime, parallel)
+
+
+def cannot_serve(runtime: str, parallel: Parallel) -> str | None:
+    """Say why a runtime cannot serve in a configuration, however many cores there are, or None."""
+    if parallel.inter_op > 1 and runtime in NO_INTER_OP:
+        return NO_INTER_OP[runtime]
+    if parallel.gather and runtime == "compiled":
+        return (
+            "torch.compile makes code for the sizes of one request, but gathered requests come in "
+            "every size; use another runtime."
+        )
+    if parallel.processes and sys.platform != "linux":
+        return "replicas in processes need anonymous shared memory, which only Linux has."
+    return None
+
+
+def open_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False) -> Deployment:
+    """Start an artefact.
+
+    Parameters
+    ----------
+    folder
+        What a runtime's `build` wrote, or an export.
+    parallel
+        How requests are spread.
+    trust_code
+        Let a `.pt2` file run what it holds.
+
+    Raises
+    ------
+    RefusedError
+        If the runtime cannot serve in this configuration.
+    ArtifactError
+        If the runtime cannot open the files.
+    """
+    manifest = read_manifest(folder)
+    if reason := cannot_serve(manifest.runtime, parallel):
+        raise RefusedError(reason)
+    # Only programs of torch can hold code, so only its runtimes know the word.
+    trusted = trust_code and plain_name(manifest.model).endswith(".pt2")
+    if parallel.processes:
+        replicas = start_processes(folder, parallel, trust_code=trusted)
+        deployment: Deployment = ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+    else:
+        options = {"trust_code": True} if trusted else {}
+        deployment = load_runtime(manifest.runtime).load(folder, parallel, **options)
+    if parallel.gather:
+        deployment = GatheringDeployment(deployment, parallel.gather, parallel.delay_ms / 1e3)
+    return deployment
