@@ -49,7 +49,7 @@ class Stat:
     n
         Number of independent observations behind it.
     unit
-        ``"ms"``, ``"s"``, ``"MB"``, ``"1/s"``, ``"J"``, ``""``, or that of a person's own objective.
+        ``"ms"``, ``"s"``, ``"MB"``, ``"1/s"``, ``"J"``, ``""``, or one of a person's own.
     """
 
     value: float
