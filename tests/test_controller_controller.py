@@ -208,7 +208,7 @@ def test_the_original_that_a_killed_controller_left_keeps_number_zero(tmp_path) 
 
 def test_a_cut_off_candidate_keeps_its_number_to_itself(tmp_path) -> None:
     before, _ = run(tmp_path, FakeExecutor(hang_after(3 + 1)), budget=Budget(seconds=1.0))
-    assert 0.1 < before.cut_off_seconds <= 1.0
+    assert 0.0 < before.cut_off_seconds <= 1.0
     assert before.work_seconds >= before.cut_off_seconds
     history, _ = run(tmp_path, budget=Budget(seconds=1000.0, trials=4))
     stages = [s for s in history.stages if s["number"] == 1]
