@@ -8,6 +8,7 @@
     ├── MetricError (ValueError)      the metric is unknown or gave no number
     ├── UnknownNameError (KeyError)   no such technique, runtime, target, objective, executor
     ├── RefusedError                  a candidate that cannot be built here, said beforehand
+    ├── DisagreementError (RefusedError)  an artefact that answers otherwise than its network
     ├── DivergedError                 a candidate whose numbers are not finite
     ├── ConstraintError (ValueError)  no strategy satisfies what was asked
     ├── FolderError (ValueError)      a folder that is absent, foreign or of another search
@@ -67,6 +68,10 @@ class UnknownNameError(AutooptError, KeyError):
 
 class RefusedError(AutooptError):
     """A candidate that cannot be built here; its message is the reason."""
+
+
+class DisagreementError(RefusedError, AutooptError):
+    """An artefact that answers otherwise than the network it was built from."""
 
 
 class DivergedError(AutooptError):

@@ -1,7 +1,8 @@
 """The contract of a technique on an architecture: what a cell of the matrix checks.
 
 A technique either gives a network (or files) that works and is smaller in the way it promises, or
-refuses with a reason. To change nothing is a failure.
+refuses with a reason. To change nothing is a failure, and so is an artefact that answers otherwise
+than its network, or that saves less than half of what its bits promise.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +23,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoopt.build import Bench, Steps
 from autoopt.cache import Cache
-from autoopt.errors import RefusedError
+from autoopt.errors import DisagreementError, RefusedError
 from autoopt.interfaces import Parallel
 from autoopt.measure.measure import score
-from autoopt.recipe import Recipe
+from autoopt.precision import quantizable
+from autoopt.recipe import QAT, Recipe
 from autoopt.runtimes import load_runtime
-from autoopt.runtimes.artifact import artifact_size
+from autoopt.runtimes.agreement import SAMPLES, compare
+from autoopt.runtimes.artifact import artifact_size, read_manifest
+from autoopt.runtimes.layers import grid_of, layer_bits
 from autoopt.targets import load_target
 from autoopt.task import Task
 from autoopt.techniques import TECHNIQUES, load_technique
 from search_spaces import NEUTRAL, thorough
 from tests.applicability import lacking
+from tests.promised import promised_saving, saved_by_weights
 
 Outcome = Literal["ok", "refused", "not_applicable", "failed"]
 
@@ -51,6 +56,23 @@ RECOVERY_OF = {"fresh": ("finetune", {"epochs": 8, "learning_rate": 3e-3})}
 AS_USUAL = {"soft_threshold"}
 """Techniques whose training is the technique: made shorter it is another one."""
 
+VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "channels": (
+        {"importance": "taylor"},
+        {"importance": "stability"},
+        {"allocation": "sensitivity"},
+        {"schedule": "iterative"},
+    ),
+    "heads": ({"importance": "taylor"}, {"allocation": "sensitivity"}),
+    "feed_forward": ({"importance": "stability"}, {"schedule": "iterative"}),
+    "recurrent": ({"importance": "taylor"}, {"schedule": "iterative"}),
+    "sparse": ({"importance": "taylor"}, {"allocation": "sensitivity"}, {"schedule": "iterative"}),
+}
+"""Settings, besides the usual ones, that take another way through a technique."""
+
+SAVED = 0.5
+"""Share that must be saved of the bytes that the bits promise over the layers they reach."""
+
 SKILL_KEPT = {
     "student": 0.4,
     "pruning": 0.4,
@@ -68,8 +90,9 @@ SKILL_OF = {
     "width_depth": 0.2,
     # Ranges by minimum and maximum are wide where attention or gates have rare large values.
     "static_int8": 0.5,
-    # Fewer bits than anybody serves without training for them.
-    "binary": -1.0,
+    "calibrated_int8": 0.5,
+    # A sign a weight, never trained for: more than guessing is all that can be asked.
+    "binary": 0.0,
     "codebook": 0.5,
 }
 
@@ -124,6 +147,9 @@ def subjects() -> Iterator[Subject]:
             short = set() if option in AS_USUAL else SHORTEST & fields
             settings: dict[str, Any] = {**usual, **dict.fromkeys(short, 1)}
             yield Subject(slot, option, settings, option)
+            for variant in VARIANTS.get(option, ()):
+                words = ", ".join(f"{name}={value}" for name, value in variant.items())
+                yield Subject(slot, option, {**settings, **variant}, f"{option}[{words}]")
 
 
 class Contract:
@@ -153,8 +179,11 @@ class Contract:
             if subject.slot == "quantization":
                 return self._check_precision(subject)
             if subject.slot == "recovery":
-                return "ok", self._check_recovery(subject)
+                said = self._check_recovery(subject)
+                return self._check_fixed(subject, said) if subject.option == QAT else ("ok", said)
             return "ok", self._check_structure(subject)
+        except DisagreementError as wrong:
+            return "failed", str(wrong)
         except RefusedError as refused:
             return "refused", str(refused)
         except Exception as error:  # noqa: BLE001 - a cell runs whatever a technique may raise
@@ -197,34 +226,71 @@ class Contract:
             return Steps.load(Path(folder), self.task.model, lambda *_: network)
 
     def _check_precision(self, subject: Subject) -> tuple[Outcome, str]:
-        """Build in every runtime: one must realise it within its bounds, and none may break.
+        """Build in every runtime: each serves it within its bounds, or refuses with a reason."""
+        settings = dict(subject.settings)
+        if subject.option == "per_layer":
+            inner = list(quantizable(self.task.model))[1:]
+            settings["layers"] = ", ".join(f"{name}=4" for name in inner)
+        chosen = {"quantization": (subject.option, settings)}
+        return self._in_every_runtime(subject, chosen)
 
-        What falls short in one runtime is said, and a search would measure it; it is no way to
-        serve, so it does not count.
-        """
-        words: dict[Outcome, list[str]] = {"ok": [], "failed": [], "refused": []}
+    def _check_fixed(self, subject: Subject, said: str) -> tuple[Outcome, str]:
+        """Train for a quantization and serve in it, as the recipe fixes it."""
+        chosen = {"recovery": (subject.option, subject.settings)}
+        self.bench.build_network(Recipe.of(chosen))
+        outcome, words = self._in_every_runtime(subject, chosen)
+        return outcome, f"{said}; {words}"[:500]
+
+    def _in_every_runtime(
+        self, subject: Subject, chosen: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> tuple[Outcome, str]:
+        words: dict[Outcome, list[str]] = {"failed": [], "ok": [], "refused": []}
         for runtime in RUNTIMES:
+            recipe = Recipe.of({**chosen, "runtime": (runtime, {})})
             try:
-                words["ok"].append(f"{runtime}: {self._check_artifact(subject, runtime)}")
-            except RefusedError as reason:
-                words["refused"].append(f"{runtime}: {reason}")
+                found = self._check_artifact(subject, runtime, recipe)
+                words["ok"].append(f"{runtime}: {found}")
+            except DisagreementError as wrong:
+                lossy = self._loses_by_itself(recipe)
+                words["refused" if lossy else "failed"].append(f"{runtime}: {lossy or wrong}")
             except AssertionError as shortfall:
                 words["failed"].append(f"{runtime} falls short: {shortfall}")
+            except RefusedError as reason:
+                words["refused"].append(f"{runtime}: {reason}")
         outcome = next(name for name, said in words.items() if said)
-        said = words[outcome] + (words["failed"] if outcome == "ok" else [])
-        return outcome, "; ".join(said)[:500]
+        return outcome, "; ".join(words[outcome] + words["refused"])[:500]
 
-    def _check_artifact(self, subject: Subject, runtime: str) -> str:
-        recipe = Recipe.of(
-            {"quantization": (subject.option, subject.settings), "runtime": (runtime, {})}
-        )
+    def _loses_by_itself(self, recipe: Recipe) -> str | None:
+        """Say that stored weights in so few bits answer otherwise in torch too, or None."""
+        request = self.bench.quantization(recipe)
+        if not request.stores or request.share:
+            return None
+        network = copy.deepcopy(self.bench.network(recipe))
+        weights = quantizable(network)
+        for name, bits in layer_bits(request, list(weights)).items():
+            weights[name].tensor.data = weights[name].on_grid(grid_of(request, bits))
+        inputs = self.task.calibration.inputs(SAMPLES)
+        with torch.no_grad():
+            pair = [self.task.forward(n, inputs).numpy() for n in (self.task.model, network)]
+        try:
+            compare(*pair, exact=False, axis=self.task.form.axis)
+        except DisagreementError as loss:
+            return f"too few bits for this network without training: {loss}"
+        return None
+
+    def _check_artifact(self, subject: Subject, runtime: str, recipe: Recipe) -> str:
         key = self.bench.build_artifact(recipe).key
         folder = self.bench.artifact_folder(key)
         size, plain = artifact_size(folder), self._float32_size(runtime)
+        bits = read_manifest(folder).realised.get("layers") or {}
         request = self.bench.quantization(recipe)
-        # 16 bits may be those that are computed in while 32 are stored.
-        if size >= plain and request.bits != 16:
-            raise AssertionError(f"{size} bytes, but {plain} in float32")
+        promise = promised_saving(self.bench.network(recipe), bits, request.bits)
+        # What describes the graph may outweigh so small weights; then they count themselves.
+        saved = plain - size if plain - size >= SAVED * promise else saved_by_weights(folder)
+        if saved < SAVED * promise:
+            raise AssertionError(f"{saved} bytes saved of {promise} that the bits promise")
+        if any(bits.get(name, count) != count for name, count in request.layers):
+            raise AssertionError(f"layers were asked for in {request.layers}, but got {bits}")
         with closing(load_runtime(runtime).load(folder, Parallel(1))) as deployment:
             value = score(self.task, deployment, "validation").value
         return f"{size / plain:.2f} of the bytes, {self._skill_words(subject, value)}"

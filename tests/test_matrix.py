@@ -13,14 +13,24 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from autoopt.errors import RefusedError
+from autoopt.errors import DisagreementError, RefusedError
+from autoopt.recipe import Recipe
 from autoopt.techniques import TECHNIQUES
 from search_spaces import NEUTRAL
 from tests import contract
 from tests.applicability import NEEDED_BY, NEEDS, lacking
 from tests.architectures import ARCHITECTURES, trained_task, untrained_task
 from tests.benchmarks.matrix import QUICK, cells, report
-from tests.contract import SLOTS, Cell, Contract, Subject, guessed_quality, quality, subjects
+from tests.contract import (
+    SLOTS,
+    Cell,
+    Contract,
+    Subject,
+    guessed_quality,
+    quality,
+    subjects,
+)
+from tests.promised import promised_saving
 
 TRANSFORMERS = {"vit", "bert", "gpt2", "llama"}
 EVERY = tuple(subjects())
@@ -28,6 +38,7 @@ EVERY = tuple(subjects())
 
 def test_every_line_of_the_table_is_a_subject():
     listed = {(subject.slot, subject.option) for subject in EVERY}
+    assert {subject.option for subject in EVERY if "[" in subject.name} == set(contract.VARIANTS)
     table = {
         (slot, option) for slot in SLOTS for option in TECHNIQUES[slot] if option != NEUTRAL[slot]
     }
@@ -175,18 +186,20 @@ def test_a_recovery_that_changes_nothing_fails(tmp_path: Path, monkeypatch: pyte
     ("answers", "outcome", "reason"),
     [
         (["fine", "fine", "fine"], "ok", "openvino: fine"),
-        (["fine", AssertionError("too big"), "fine"], "ok", "openvino falls short: too big"),
+        (["fine", AssertionError("too big"), "fine"], "failed", "openvino falls short: too big"),
+        (["fine", DisagreementError("off"), "fine"], "failed", "openvino: off"),
         ([AssertionError("big"), *[RefusedError("none")] * 2], "failed", "onnxruntime falls short"),
+        (["fine", RefusedError("no kernel"), "fine"], "ok", "openvino: no kernel"),
         ([RefusedError("no kernel")] * 3, "refused", "eager: no kernel"),
         (["fine", KeyError("planted"), "fine"], "failed", "KeyError: 'planted'"),
     ],
 )
-def test_a_precision_must_be_realised_by_one_runtime_and_break_none(
+def test_every_runtime_serves_a_precision_or_refuses_it(
     answers: list[Any], outcome: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     left = iter(answers)
 
-    def answer(self: Contract, subject: Subject, runtime: str) -> str:
+    def answer(self: Contract, subject: Subject, runtime: str, recipe: Recipe) -> str:
         found = next(left)
         if isinstance(found, Exception):
             raise found
@@ -217,3 +230,21 @@ def test_the_report_counts_and_prints_every_cell():
         "reason": "no heads",
     }
     assert "b on x: ValueError: planted" in out.getvalue()
+
+
+def test_what_the_bits_promise_is_counted_by_the_byte_and_tied_weights_once():
+    network = untrained_task("tied").model
+    few = {"down": 4, "middle": 8, "head": 32}
+    assert promised_saving(network, few, 4) == 64 * 48 * 28 // 8 + 48 * 48 * 3
+    assert promised_saving(network, few | {"again": 4}, 4) == promised_saving(network, few, 4)
+    whole = 64 * 48 + 48 * 48 + 48 * 10
+    assert promised_saving(network, {}, 16) == whole * 2
+
+
+def test_an_artefact_that_saves_too_little_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contract, "promised_saving", lambda *_: 10**6)
+    monkeypatch.setattr(contract, "saved_by_weights", lambda _: 7)
+    judge = Contract(trained_task("mlp"), tmp_path)
+    outcome, reason = judge.check(Subject("quantization", "packed", {"bits": 4}, "packed"))
+    assert outcome == "failed"
+    assert "7 bytes saved of 1000000 that the bits promise" in reason

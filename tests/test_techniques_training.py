@@ -217,3 +217,29 @@ def test_validation_is_read_once_and_its_inputs_are_not_kept(monkeypatch):
         outputs = task.forward(task.model, part.inputs())
     assert loss == pytest.approx(float(task.loss(outputs, part.targets())), rel=1e-5)
     assert quality == task.metric(part.targets().numpy(), outputs.numpy())
+
+
+def test_the_start_is_kept_where_every_epoch_is_worse(monkeypatch):
+    task = learned(task_of("plain"))
+    harmful = FineTune(epochs=2, learning_rate=3.0).apply(task.model, task)
+    start = Recalibrate().apply(task.model, task)
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, harmful.state_dict()[name]), name
+
+
+def test_training_ends_when_the_validation_loss_stagnates(monkeypatch):
+    task = learned(task_of("plain"))
+    # The original's quality is out of reach, so that only stagnation ends it.
+    monkeypatch.setattr(_training, "REACHED", 99)
+    for epochs, ran in ((6, 4), (3, 3), (12, 6)):
+        done: list[int] = []
+        real = _training._Course.epoch
+
+        def epoch(self, number, done=done, real=real):
+            done.append(number)
+            real(self, number)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_training._Course, "epoch", epoch)
+            FineTune(epochs=epochs, learning_rate=3.0).apply(task.model, task)
+        assert len(done) == ran, epochs

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoopt.errors import DivergedError, RefusedError
+from autoopt.errors import DisagreementError, DivergedError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,7 @@ def check_agreement(
     ------
     DivergedError
         If the network or the artefact gives numbers that are not finite.
-    RefusedError
+    DisagreementError
         If the artefact is grossly wrong.
     """
     import torch
@@ -82,7 +82,7 @@ def compare(
         How far two answers of the network itself are apart.
     """
     if found.shape != expected.shape:
-        raise RefusedError(
+        raise DisagreementError(
             f"the artefact gives outputs of shape {found.shape}, the network {expected.shape}."
         )
     if not np.isfinite(found).all():
@@ -100,7 +100,7 @@ def compare(
             gross = same < SAME_CLASS and error > NOISE * noise
     if gross:
         figures = ", ".join(f"{name}={value:.3g}" for name, value in result.items())
-        raise RefusedError(
+        raise DisagreementError(
             f"the artefact does not agree with its network on calibration samples ({figures})."
         )
     return result

@@ -61,7 +61,10 @@ def quantize_static_int8(
             # Read where it exists, written otherwise.
             calibration_cache_path=ranges,
         )
-        return onnx.load(done), bits
+        quantized = onnx.load(done)
+        # The shapes of all values inside, which the session finds itself.
+        del quantized.graph.value_info[:]
+        return quantized, bits
 
 
 def quantize_dynamic_int8(

@@ -9,6 +9,7 @@ import numpy as np
 from autoopt.precision import exact_zero
 from autoopt.runtimes.calibration import CALIBRATION, activation_ranges, calibration_batches
 from autoopt.runtimes.layers import FLOAT
+from autoopt.runtimes.openvino_files import MATRICES
 from autoopt.runtimes.quiet import decline_telemetry, quiet_library
 
 if TYPE_CHECKING:
@@ -50,13 +51,17 @@ def quantize_static_int8(
         batches = list(calibration_batches(task))
         per_channel = request.granularity == "per_channel"
         left = [layers[name].get_friendly_name() for name, n in bits.items() if n == FLOAT]
+        # States rounded at every step lose accuracy, and no kernel here computes them in integers.
+        kinds = sorted({node.get_type_name() for node in model.get_ordered_ops()} & MATRICES.keys())
         presets = nncf.QuantizationPreset
         quantized = nncf.quantize(
             model,
             nncf.Dataset(batches, lambda batch: batch if len(batch) > 1 else batch[0]),
             preset=presets.PERFORMANCE if request.activations == "symmetric" else presets.MIXED,
             subset_size=max(1, min(len(batches), CALIBRATION)),
-            ignored_scope=nncf.IgnoredScope(names=left) if left else None,
+            ignored_scope=nncf.IgnoredScope(names=left, types=kinds) if left or kinds else None,
+            # Leaves masked scores in float, whose range of 1e38 would round all others to nothing.
+            model_type=nncf.ModelType.TRANSFORMER if _has_attention(model) else None,
             advanced_parameters=AdvancedQuantizationParameters(
                 weights_quantization_params=QuantizationParameters(per_channel=per_channel),
                 batchwise_statistics=len(task.example[0]) > 1,
@@ -65,6 +70,14 @@ def quantize_static_int8(
     if request.calibration != "minmax":
         set_ranges(quantized, batches, request)
     return quantized
+
+
+def _has_attention(model: Any) -> bool:
+    """Say whether scores are normalised over more than classes: a softmax of more than two axes."""
+    return any(
+        node.get_type_name() == "Softmax" and len(node.get_output_partial_shape(0)) > 2
+        for node in model.get_ordered_ops()
+    )
 
 
 def set_ranges(model: Any, batches: list[tuple[Array, ...]], request: Quantization) -> int:
@@ -96,21 +109,27 @@ def _is_activation(node: Any) -> bool:
 
 
 def _watched(model: Any, quantizers: Mapping[str, Any]) -> Any:
-    """Return a callable from a batch to what comes into each quantizer."""
+    """Return a callable from a batch to what comes into each quantizer where nothing is rounded."""
     import openvino
 
     shown = model.clone()
     places = {node.get_friendly_name(): name for name, node in quantizers.items()}
     inner = [node for node in shown.get_ordered_ops() if node.get_friendly_name() in places]
-    first = len(shown.outputs)
-    shown.add_outputs([node.input_value(0) for node in inner])
-    names = [places[node.get_friendly_name()] for node in inner]
+    # In float: the plugin's kernels for integers have shown other numbers inside than they gave on.
+    for node in shown.get_ordered_ops():
+        if node.get_type_name() == "FakeQuantize":
+            node.output(0).replace(node.input_value(0))
+    # A value that several quantizers read, or that is an output already, is not added again: which
+    # of the outputs belongs to whom is known by the output itself, not by a number.
+    added = {
+        places[node.get_friendly_name()]: shown.add_outputs([node.input_value(0)])[0]
+        for node in inner
+    }
     config = {"INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.Core().compile_model(shown, "CPU", config).create_infer_request()
 
     def answer(batch: tuple[Array, ...]) -> dict[str, Array]:
         request.infer(list(batch), share_inputs=False)
-        values = (request.get_output_tensor(first + i).data.copy() for i in range(len(names)))
-        return dict(zip(names, values, strict=True))
+        return {name: request.get_tensor(output).data.copy() for name, output in added.items()}
 
     return answer

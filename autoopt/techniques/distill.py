@@ -38,7 +38,8 @@ class Distill:
     Attributes
     ----------
     epochs
-        Passes over the train part at most; fewer when the original's quality is reached.
+        Passes over the train part at most; fewer when the original's quality is reached or
+        the validation loss stagnates (half of the epochs, at least four).
     temperature
         T: how much the original's outputs are softened.
     learning_rate

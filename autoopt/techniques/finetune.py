@@ -21,7 +21,8 @@ class FineTune:
     Attributes
     ----------
     epochs
-        Passes over the train part at most; fewer when the original's quality is reached.
+        Passes over the train part at most; fewer when the original's quality is reached or
+        the validation loss stagnates (half of the epochs, at least four).
     learning_rate
         The highest one of the schedule.
     """

@@ -48,7 +48,8 @@ class QuantizationAwareTraining:
         With 8 bits of the activations, otherwise of the weights: evenly about zero, or from the
         least to the largest value.
     epochs
-        Passes over the train part at most; fewer when the original's quality is reached.
+        Passes over the train part at most; fewer when the original's quality is reached or
+        the validation loss stagnates (half of the epochs, at least four).
     learning_rate
         The highest one of the schedule.
     """

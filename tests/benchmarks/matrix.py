@@ -65,7 +65,7 @@ def report(found: Iterable[Cell], *, console: Console) -> Report:
         if cell.outcome == "failed":
             console.print(f"{cell.technique} on {cell.architecture}: {cell.reason}", markup=False)
     figures = {
-        "techniques": float(len({cell.technique for cell in listed})),
+        "techniques": float(len({cell.technique.partition("[")[0] for cell in listed})),
         "architectures": float(len({cell.architecture for cell in listed})),
         "ok": float(counts["ok"]),
         "refused": float(counts["refused"]),
