@@ -44,7 +44,8 @@ class Stat:
     n
         Number of independent observations behind it.
     unit
-        ``"ms"``, ``"s"``, ``"MB"``, ``"1/s"``, ``"J"``, ``""``, or that of a person's own objective.
+        ``"ms"``, ``"s"``, ``"MB"``, ``"1/s"``, ``"J"``, ``""``, or that of an objective of a
+        person's own.
     """
 
     value: float
