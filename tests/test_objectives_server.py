@@ -11,7 +11,7 @@ import pytest
 from autoopt.interfaces import Parallel, Probe
 from autoopt.measurement import Stat
 from autoopt.objectives import load_objective
-from autoopt.objectives.server import STEPS, Server, _Trial
+from autoopt.objectives.server import LEAST_MS, STEPS, Server, _Trial
 
 
 class Lane:
@@ -76,6 +76,12 @@ def test_a_tighter_bound_allows_a_lower_rate_and_an_impossible_one_none():
 def test_the_bound_is_twice_the_time_of_the_original_unless_given():
     reading = load_objective("server").measure(probe_of(Lane(2.0), Lane(8.0), []))
     assert reading.protocol["bound_ms"] == pytest.approx(16.0, rel=0.3)
+
+
+def test_the_bound_of_a_quick_network_is_not_below_the_turns_of_the_operating_system():
+    reading = load_objective("server").measure(probe_of(Lane(0.2), Lane(0.5), []))
+    assert reading.protocol["bound_ms"] == LEAST_MS
+    assert reading.stat.value > 0
 
 
 def test_a_configuration_that_gathers_requests_is_opened_as_it_is():

@@ -249,19 +249,19 @@ def test_an_unknown_runtime_lists_the_known_ones():
 def test_outputs_that_are_not_finite_have_diverged():
     good = np.ones((4, 2), np.float32)
     with pytest.raises(DivergedError, match="not finite"):
-        compare(good, good * np.nan, exact=False, axis=1)
+        compare(good, good * np.nan, bound=None, axis=1)
 
 
 def test_gross_disagreement_is_refused_with_the_figures():
     wanted = np.eye(4, dtype=np.float32)
     with pytest.raises(RefusedError, match=r"relative_error=.*same_class=0"):
-        compare(wanted, np.roll(wanted, 1, axis=1), exact=False, axis=1)
+        compare(wanted, np.roll(wanted, 1, axis=1), bound=None, axis=1)
     with pytest.raises(RefusedError, match=r"relative_error=0\.05"):
-        compare(wanted, wanted * np.float32(1.05), exact=True, axis=1)
+        compare(wanted, wanted * np.float32(1.05), bound=1e-2, axis=1)
 
 
 def test_rounding_within_reason_agrees():
     wanted = np.eye(4, dtype=np.float32)
-    found = compare(wanted, wanted * np.float32(1.05), exact=False, axis=1)
+    found = compare(wanted, wanted * np.float32(1.05), bound=None, axis=1)
     assert found["same_class"] == 1
     assert found["relative_error"] == pytest.approx(0.05, rel=1e-3)

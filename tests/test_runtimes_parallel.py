@@ -44,8 +44,7 @@ def no_process_left() -> Iterator[None]:
 
 
 def served_by(deployment: Any) -> list[psutil.Process]:
-    replicas = sorted(deployment._free.queue, key=lambda replica: replica.pid)
-    return [psutil.Process(replica.pid) for replica in replicas]
+    return [psutil.Process(replica.pid) for replica in deployment._replicas]
 
 
 # ------------------------------------------------------------------ processes
@@ -247,17 +246,15 @@ def test_requests_at_the_same_time_take_different_replicas():
 
 
 def test_operators_at_the_same_time_have_threads_of_their_own_in_onnx_runtime():
-    folder = built("cnn", "onnxruntime")
-
-    def threads_for(parallel: Parallel) -> int:
-        before = int(psutil.Process().num_threads())
-        with closing(open_artifact(folder, parallel)) as deployment:
+    def threads_of(inter_op: int) -> int:
+        # In a process of its own, where nothing else starts or ends threads.
+        parallel = Parallel(1, inter_op=inter_op, processes=True)
+        with closing(open_artifact(built("cnn", "onnxruntime"), parallel)) as deployment:
             assert_same(deployment(samples("cnn", 5)), expected("cnn", 5))
-            return int(psutil.Process().num_threads()) - before
+            return int(served_by(deployment)[0].num_threads())
 
-    assert threads_for(Parallel(1)) == 0
     # One of them is the caller's.
-    assert threads_for(Parallel(1, inter_op=3)) >= 2
+    assert threads_of(3) == threads_of(1) + 2
 
 
 # ------------------------------------------------------------------ what cannot run

@@ -116,9 +116,9 @@ def test_what_openvino_converts_wrongly_or_not_at_all_is_refused(tmp_path: Path)
 def test_noise_widens_what_agrees_and_no_more():
     wanted = np.eye(4, dtype=np.float32)
     found = wanted * np.float32(1.3)
-    compare(wanted, found, exact=True, axis=1, noise=0.1)
+    compare(wanted, found, bound=1e-2, axis=1, noise=0.1)
     with pytest.raises(RefusedError, match=r"relative_error=0\.3"):
-        compare(wanted, found, exact=True, axis=1, noise=0.05)
+        compare(wanted, found, bound=1e-2, axis=1, noise=0.05)
 
 
 def test_winners_are_compared_along_the_axis_of_the_classes():
@@ -126,12 +126,12 @@ def test_winners_are_compared_along_the_axis_of_the_classes():
     wanted = RNG.normal(size=(2, 3, 4)).astype(np.float32)
     found = wanted.copy()
     found[:, 0] = np.roll(found[:, 0], 1, axis=-1)
-    assert compare(wanted, found, exact=False, axis=2)["same_class"] == pytest.approx(2 / 3)
+    assert compare(wanted, found, bound=None, axis=2)["same_class"] == pytest.approx(2 / 3)
 
 
 def test_labels_have_no_winner_and_are_judged_by_their_error():
     wanted = np.array([[3.0, -2.0, 2.9], [2.9, -2.0, 3.0]], np.float32)
-    found = compare(wanted, wanted[::-1], exact=False, axis=None)
+    found = compare(wanted, wanted[::-1], bound=None, axis=None)
     assert "same_class" not in found
     assert found["relative_error"] < 0.1
 

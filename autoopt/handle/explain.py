@@ -159,7 +159,12 @@ def _words(
     sensitivity: Mapping[str, float] | None,
 ) -> list[str]:
     """Return the explanation in sentences."""
-    said = [_overall(strategy, steps), *_best_and_worst(strategy, steps), *_layers(rows)]
+    stayed = strategy.measurement.realised.get("stayed_in_float32", ())
+    said = [
+        _overall(strategy, steps),
+        *_best_and_worst(strategy, steps),
+        *_layers(rows, stayed),
+    ]
     kept = kept_layers(rows)
     if kept:
         said.append(f"More bits than the rest keep: {', '.join(kept[:6])}.")
@@ -220,7 +225,7 @@ def _changes(steps: Sequence[Step], axis: Axis) -> list[tuple[float, str, float,
     return found
 
 
-def _layers(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _layers(rows: Sequence[dict[str, Any]], stayed: Sequence[str]) -> list[str]:
     after = [row for row in rows if row["bits"] is not None]
     if not after:
         return []
@@ -231,7 +236,8 @@ def _layers(rows: Sequence[dict[str, Any]]) -> list[str]:
     before = f" instead of {then:,}" if then and then != now else ""
     shown = ", ".join(kernels[:4]) + (" …" if len(kernels) > 4 else "")
     held = f"{len(after)} layers hold {now:,} weights{before}, {bits:.3g} bits each in the file"
-    return [f"{held}; they run as {shown}."]
+    floats = f" In float32 stayed {', '.join(stayed)}." if stayed else ""
+    return [f"{held}; they run as {shown}.{floats}"]
 
 
 def _sure(strategy: Strategy, test: OnTest | None) -> list[str]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BOUND = 2.0
 """Times the original's answer to one sample, unless a bound in milliseconds is given."""
 
+LEAST_MS = 10.0
+"""Bound of networks so quick that the operating system's turns would decide, not they."""
+
 SHARE = 0.99
 """Share of the requests that must be answered within the bound."""
 
@@ -51,7 +54,8 @@ class Server:
     Attributes
     ----------
     bound_ms
-        Milliseconds; None for twice what the original in eager float32 takes for one sample.
+        Milliseconds; None for twice what the original in eager float32 takes for one sample, at
+        least `LEAST_MS`.
     """
 
     bound_ms: float | None = None
@@ -76,7 +80,7 @@ class Server:
                 lambda: deployment(*query), lambda: reference(*query), seconds=probe.seconds / 2
             )
             reference_ms = paired.reference_ms()
-            bound = self.bound_ms or BOUND * reference_ms
+            bound = self.bound_ms or max(BOUND * reference_ms, LEAST_MS)
             trial = _Trial(lambda: deployment(*query), probe.seconds)
             fastest = trial.burst()
             low, high, tried = 0.0, fastest, list[dict[str, Any]]()

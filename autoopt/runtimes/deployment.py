@@ -66,7 +66,7 @@ class ReplicatedDeployment:
         self._free: LifoQueue[Replica | None] = LifoQueue()
         for replica in reversed(replicas):
             self._free.put(replica)
-        self._count = len(replicas)
+        self._replicas = tuple(replicas)
         self._parallel = parallel
         self._fixed = fixed
         # The caller's thread works too, as the first replica.
@@ -88,15 +88,16 @@ class ReplicatedDeployment:
 
     def close(self) -> None:
         """Give threads and memory back when what runs is done; later requests raise ValueError."""
-        replicas = [self._free.get() for _ in range(self._count)]
-        self._count = 0
+        for _ in self._replicas:
+            self._free.get()
         self._free.put(None)
         if self._pool is not None:
             self._pool.shutdown()
         # Those that share one callable close it once.
-        for replica in {id(replica): replica for replica in replicas}.values():
+        for replica in {id(replica): replica for replica in self._replicas}.values():
             if (close := getattr(replica, "close", None)) is not None:
                 close()
+        self._replicas = ()
 
     def _take(self, most: int) -> list[Replica]:
         """Wait for a free replica; return it and what else is free, `most` at most."""

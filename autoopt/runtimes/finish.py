@@ -11,6 +11,7 @@ from autoopt.interfaces import Parallel
 from autoopt.runtimes.agreement import check_agreement
 from autoopt.runtimes.artifact import Manifest, write_manifest
 from autoopt.runtimes.compressed import store_compactly
+from autoopt.runtimes.layer_table import COMPUTED, read_layers, stayed_in_float32
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,14 +30,16 @@ def finish_build(
     DivergedError
         If outputs are not finite.
     RefusedError
-        If the artefact is grossly wrong.
+        If the artefact is further away than its precision explains.
     """
     deployment = runtime.load(folder, Parallel(threads=task.threads))
     try:
-        exact = manifest.realised["precision"] == "float32"
-        agreement = check_agreement(network, deployment, task, exact=exact)
+        precision = manifest.realised["precision"]
+        agreement = check_agreement(network, deployment, task, precision=precision)
     finally:
         deployment.close()
     realised = {**manifest.realised, "agreement": agreement}
+    if precision in COMPUTED:
+        realised["stayed_in_float32"] = stayed_in_float32(read_layers(folder), precision)
     manifest = write_manifest(folder, replace(manifest, realised=realised), manifest.files)
     return store_compactly(folder, manifest, network).realised

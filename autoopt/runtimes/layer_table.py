@@ -26,6 +26,16 @@ CODES = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2", "uint1"})
 """Element types that weights in few bits are stored in."""
 
 
+COMPUTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "int8": ("QLinear", "QGemm", "Integer", "DynamicQuantize", " i8", " u8", "_I8"),
+        "dynamic int8": ("QLinear", "QGemm", "Integer", "DynamicQuantize", " i8", " u8", "_I8"),
+        "bfloat16": ("bf16", "bfloat16"),
+    }
+)
+"""Precision that is computed in to what the kernels' names hold that do."""
+
+
 @dataclass(frozen=True)
 class FileLayer:
     """One layer with stored weights, as the file holds it.
@@ -78,6 +88,28 @@ def read_layers(folder: Path) -> tuple[FileLayer, ...]:
     with model_file(folder, manifest) as path:
         layers: tuple[FileLayer, ...] = reader.read_layers(path, manifest)
     return layers
+
+
+def stayed_in_float32(layers: Iterable[FileLayer], precision: str) -> list[str]:
+    """Return the layers that the runtime computes in float32 although another was asked for.
+
+    Parameters
+    ----------
+    layers
+        As they were read back.
+    precision
+        One of `COMPUTED`.
+
+    Notes
+    -----
+    Tables that are only looked up compute nothing, so they are left out.
+    """
+    words = COMPUTED[precision]
+    return [
+        layer.name
+        for layer in layers
+        if layer.kind != "Gather" and not any(word in layer.kernel for word in words)
+    ]
 
 
 def stored_form(parts: Iterable[tuple[str, float]], weights: int) -> tuple[str, float]:

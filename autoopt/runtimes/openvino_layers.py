@@ -42,10 +42,11 @@ def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
         for place in PLACES.get(kind, (1,)) if kind in KINDS else ():
             if node.get_input_size() <= place:
                 continue
-            held = _held(node.input_value(place).get_node())
-            # What depends on no input has a known shape.
-            if held is not None and len(node.get_input_shape(place)) > 1:
-                found.append((node, kind, tuple(node.get_input_shape(place)), held))
+            # What depends on an input may have no shape yet.
+            shape = node.get_input_partial_shape(place)
+            held = None if shape.is_dynamic else _held(node.input_value(place).get_node())
+            if held is not None and len(shape) > 1:
+                found.append((node, kind, tuple(shape.to_shape()), held))
     names = _names([kind for _, kind, _, _ in found], manifest.realised.get("layers") or {})
     layers = []
     for name, (node, kind, shape, held) in zip(names, found, strict=True):

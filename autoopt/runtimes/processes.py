@@ -86,7 +86,10 @@ class ProcessReplica:
         RuntimeError
             If the process has died, or what its runtime raised.
         """
-        self._pipe.send(self._inputs.write(inputs))
+        places = self._inputs.write(inputs)
+        # One that has died is found when its answer is waited for.
+        with suppress(OSError):
+            self._pipe.send(places)
         answer = self._receive()
         if "error" in answer:
             raise RuntimeError(f"in the replica process {self.pid}: {answer['error']}")
