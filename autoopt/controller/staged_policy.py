@@ -90,9 +90,9 @@ class StagedPolicy:
             recipe = self._decided(left)
         return recipe or self._leftovers.next(history, self._costs, seconds_left)
 
-    def exhausted(self) -> str:
-        """Say what it means that there is no next recipe, time left aside."""
-        return self._leftovers.exhausted()
+    def exhausted(self, seconds_left: float) -> str:
+        """Say what it means that there is no next recipe."""
+        return self._leftovers.exhausted(seconds_left)
 
     def _decided(self, left: float) -> Recipe | None:
         self._search.reprice()
