@@ -21,6 +21,7 @@ from autoopt.record import Failure
 from autoopt.settings import SAMPLERS, Budget
 from tests.fakes import (
     FakeExecutor,
+    fake_measurement,
     history_of,
     is_executor,
     job,
@@ -181,17 +182,16 @@ def test_members_of_the_front_are_measured_three_times_one_after_the_other(tmp_p
 
 
 def test_a_lucky_first_measurement_is_put_right_at_the_end(tmp_path) -> None:
-    count: dict[str, int] = {}
+    seen: set[str] = set()
 
     def answer(stage, recipe):
-        outcome = usual_answer(stage, recipe)
         lucky = recipe["quantization"].option == "bfloat16" and stage == "deployment"
-        count[recipe.id] = count.get(recipe.id, 0) + lucky
-        if lucky and count[recipe.id] == 1:
-            stats = dict(outcome.measurement.stats)
-            stats["latency"] = stats["latency"].scaled(0.8)
-            return replace(outcome, measurement=replace(outcome.measurement, stats=stats))
-        return outcome
+        if not lucky or recipe.id in seen:
+            return usual_answer(stage, recipe)
+        seen.add(recipe.id)
+        usual = fake_measurement(recipe)
+        stats = {**usual.stats, "latency": usual.stats["latency"].scaled(0.8)}
+        return Done(0.0, measurement=replace(usual, stats=stats))
 
     space = small_space(quantization=["float32", "bfloat16"])
     history, _ = run(tmp_path, FakeExecutor(answer), space=space, budget=Budget(trials=4))
@@ -231,9 +231,9 @@ def test_measuring_again_keeps_to_what_is_left_of_the_budget(tmp_path) -> None:
 
 def test_a_single_step_that_is_not_likely_to_fit_is_left_out_and_that_is_said(tmp_path) -> None:
     def answer(stage, recipe):
-        outcome = usual_answer(stage, recipe)
-        slow = stage == "deployment" and isinstance(outcome, Done)
-        return replace(outcome, seconds=40.0) if slow else outcome
+        if stage == "deployment":
+            return Done(40.0, measurement=fake_measurement(recipe))
+        return usual_answer(stage, recipe)
 
     executor = FakeExecutor(answer)
     history, _ = run(tmp_path, executor, budget=Budget(seconds=30.0))
@@ -245,7 +245,9 @@ def test_a_single_step_that_is_not_likely_to_fit_is_left_out_and_that_is_said(tm
 def test_a_budget_shorter_than_the_original_is_said(tmp_path) -> None:
     def answer(stage, recipe):
         time.sleep(0.2)
-        return replace(usual_answer(stage, recipe), seconds=0.2)
+        if stage == "deployment":
+            return Done(0.2, measurement=fake_measurement(recipe))
+        return usual_answer(stage, recipe)
 
     history, reason = run(tmp_path, FakeExecutor(answer), budget=Budget(seconds=0.1))
     assert len(history.raw) == 1

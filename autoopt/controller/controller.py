@@ -171,10 +171,6 @@ class SearchController:
             # Without the original there is no search: a resume tries it again.
             if record.recipe.id == recipe.id and not (first and record.failure):
                 return
-        network = recipe.stage_id("network")
-        if any(flight.recipe.stage_id("network") == network for flight in self._waiting):
-            # No network is trained twice: it is made now, and this candidate finds it.
-            self._land()
         trains = self._agenda.trains(recipe)
         self._session.check_end(first=first)
         flight = Flight(0 if first else self._next_number(), recipe, role)
@@ -182,11 +178,13 @@ class SearchController:
         self._session.append("started", begun)
         workers = self.job.settings.workers
         if trains and workers > 1:
+            self._between = self._between if self._waiting else 0
             self._waiting.append(flight)
         else:
             self._fly([flight])
             self._between += 1
-        full = len(self._waiting) >= workers
+        networks = {waiting.recipe.stage_id("network") for waiting in self._waiting}
+        full = len(networks) >= workers
         if self._waiting and (full or self._between >= BETWEEN * workers):
             self._land()
 

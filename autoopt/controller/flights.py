@@ -90,7 +90,9 @@ class Flights:
             self._check(bounded=all(flight.number > 0 for flight in flights))
             while flying:
                 for flight in tuple(flying):
-                    if flight.pending is None and _may_start(flight, flying):
+                    if flight not in flying:
+                        continue
+                    if flight.pending is None and self._may_start(flight, flying):
                         self._start(flight)
                     if flight.pending is None:
                         continue
@@ -101,6 +103,7 @@ class Flights:
                         flying.remove(flight)
                         record = flight.record()
                         self.session.append("record", record.to_dict())
+                        self._drop_hopeless(record, flying)
                         yield record
         except Ended:
             for flight in flying:
@@ -177,6 +180,15 @@ class Flights:
             flight.stage = following
         return following is None
 
+    def _drop_hopeless(self, record: Record, flying: list[Flight]) -> None:
+        """Abandon what waited for a network that cannot be made."""
+        if record.failure is None or record.failure.stage != "network":
+            return
+        network = record.recipe.stage_id("network")
+        for other in [f for f in flying if f.recipe.stage_id("network") == network]:
+            flying.remove(other)
+            self._abandon(other)
+
     def _abandon(self, flight: Flight) -> None:
         """Cut a candidate off; it is no record, and may be begun again."""
         spent = 0.0
@@ -185,14 +197,24 @@ class Flights:
             spent = time.perf_counter() - flight.begun
         self.session.append("abandoned", {"number": flight.number, "seconds": spent})
 
-
-def _may_start(flight: Flight, flying: Sequence[Flight]) -> bool:
-    """Say whether a candidate's next stage may begin beside what the others do."""
-    others = [other for other in flying if other is not flight]
-    if any(o.pending is not None and (o.stage == "deployment" or o.alone) for o in others):
-        return False
-    if flight.stage == "deployment" or flight.alone:
-        idle = all(other.pending is None for other in others)
-        # What is still to be made comes first: it goes wide, and measuring does not.
-        return idle and all(o.stage == "deployment" or o.alone for o in others)
-    return True
+    def _may_start(self, flight: Flight, flying: Sequence[Flight]) -> bool:
+        """Say whether a candidate's next stage may begin beside what the others do."""
+        if sum(other.pending is not None for other in flying) >= self.session.job.settings.workers:
+            return False
+        others = [other for other in flying if other is not flight]
+        if any(o.pending is not None and (o.stage == "deployment" or o.alone) for o in others):
+            return False
+        network = flight.recipe.stage_id("network")
+        if flight.stage == "network" and any(
+            other.pending is not None
+            and other.stage == "network"
+            and other.recipe.stage_id("network") == network
+            for other in others
+        ):
+            # No network is trained twice: once it is there, it is found.
+            return False
+        if flight.stage == "deployment" or flight.alone:
+            idle = all(other.pending is None for other in others)
+            # What is still to be made comes first: it goes wide, and measuring does not.
+            return idle and all(o.stage == "deployment" or o.alone for o in others)
+        return True

@@ -79,6 +79,7 @@ class Policy:
         """Return the next recipe that fits into the time left, or None when there is none."""
         seen = {recipe.id for recipe in history.started.values()}
         costs = Costs.learn(history)
+        self.study.expect(history.pending)
         if costs.caution * costs.cheapest() > seconds_left:
             return None
         unfinished = self._unfinished(history)

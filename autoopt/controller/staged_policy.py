@@ -82,6 +82,7 @@ class StagedPolicy:
     def next(self, history: History, seconds_left: float) -> Recipe | None:
         """Return the next recipe that fits into the time left, or None when there is none."""
         self._costs, self._more = Costs.learn(history), may_train_more(history)
+        self._search.expect(history.pending)
         left = seconds_left / self._costs.caution
         recipe = self._decided(left)
         if recipe is None and not self._more:
