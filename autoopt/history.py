@@ -15,6 +15,7 @@ from autoopt.log import Event
 from autoopt.measurement import Measurement, Stat
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, Record
+from autoopt.repeats import combined, spreads
 from autoopt.settings import Settings
 
 
@@ -29,7 +30,9 @@ class History:
     study
         Name of its Optuna study.
     raw
-        Records as measured, by number, not yet corrected for the machine's drift.
+        Records as measured first, by number, not yet corrected for the machine's drift.
+    again
+        Further measurements of records, by number, as measured.
     stages
         One entry a finished stage: number, stage, seconds, key, cached, trained, cost.
     started
@@ -52,6 +55,7 @@ class History:
     study: str = ""
     last_id: int = 0
     raw: dict[int, Record] = field(default_factory=dict)
+    again: dict[int, tuple[Measurement, ...]] = field(default_factory=dict)
     stages: list[Mapping[str, Any]] = field(default_factory=list)
     started: dict[int, Recipe] = field(default_factory=dict)
     current: Mapping[str, Any] | None = None
@@ -68,7 +72,7 @@ class History:
     def add(self, events: Iterable[Event]) -> bool:
         """Fold more events in; return whether there were any."""
         before = self.last_id
-        for name in ("records", "front"):
+        for name in ("records", "front", "spreads", "reference_ms"):
             self.__dict__.pop(name, None)
         for event in events:
             self._fold(event)
@@ -104,9 +108,7 @@ class History:
                 self.started[payload["number"]] = Recipe.from_dict(payload["recipe"])
                 self.current = {**payload, "stage": "network"}
             case "stage":
-                self.stages.append(payload)
-                if self.current and payload.get("next"):
-                    self.current = {**self.current, "stage": payload["next"]}
+                self._stage(payload)
             case "record":
                 self.raw[payload["number"]] = Record.from_dict(payload)
                 self.current = None
@@ -114,6 +116,8 @@ class History:
                 self.started.pop(payload["number"], None)
                 self.cut_off_seconds += payload.get("seconds", 0.0)
                 self.current = None
+            case "again":
+                self._measured_again(payload)
             case "memory":
                 self.memory[payload["number"]] = Stat(**payload["stat"])
             case "command":
@@ -137,6 +141,20 @@ class History:
         )
         self.current = None
 
+    def _stage(self, payload: Mapping[str, Any]) -> None:
+        self.stages.append(payload)
+        shown = self.current
+        if shown and payload.get("next") and shown["number"] == payload["number"]:
+            self.current = {**shown, "stage": payload["next"]}
+
+    def _measured_again(self, payload: Mapping[str, Any]) -> None:
+        number, found = payload["number"], Measurement.from_dict(payload["measurement"])
+        self.again[number] = (*self.again.get(number, ()), found)
+        seconds = payload["seconds"]
+        self.stages.append(
+            {"number": number, "stage": "again", "seconds": seconds, "cached": False}
+        )
+
     def _command(self, number: int, payload: Mapping[str, Any]) -> None:
         self.commands.append((number, payload["command"], payload))
         if payload["command"] == "extend" and self.settings is not None:
@@ -156,14 +174,26 @@ class History:
         """Records in order, timings corrected for the drift of the machine.
 
         Each was timed beside the original; the median over the search of what the original took
-        stands for it, and each timing is scaled by how far the original was from that.
+        stands for it, and each timing is scaled by how far the original was from that. What was
+        measured several times has the figures of all measurements together.
         """
         reference = self.reference_ms
-        return tuple(self._corrected(self.raw[number], reference) for number in sorted(self.raw))
+        return tuple(self._combined(self.raw[number], reference) for number in sorted(self.raw))
 
     def record(self, number: int) -> Record:
         """Return one record, corrected as in `records`."""
-        return self._corrected(self.raw[number], self.reference_ms)
+        return self._combined(self.raw[number], self.reference_ms)
+
+    def measurements(self, number: int) -> tuple[Measurement, ...]:
+        """Return all measurements of a record in order, each corrected for the drift alone."""
+        first, reference = self.raw[number].measurement, self.reference_ms
+        found = (first, *self.again.get(number, ())) if first else ()
+        return tuple(self._drift_free(measured, number, reference) for measured in found)
+
+    @cached_property
+    def spreads(self) -> dict[str, float]:
+        """How far each figure moves from one measurement to the next, see `autoopt.repeats`."""
+        return spreads(map(self.measurements, self.again), quality=self._quality)
 
     def spent(self, *, now: float) -> float:
         """Return the wall-clock seconds of all runs, the last one up to `now` unless it ended.
@@ -177,30 +207,58 @@ class History:
             total += run.get("paused_since", end) - run["start"] - run.get("waited", 0.0)
         return total
 
-    @property
+    @cached_property
     def reference_ms(self) -> float | None:
         """Median milliseconds of the original in eager float32 over the whole search."""
+        first = (record.outcome for record in self.raw.values())
         times = [
-            record.outcome.reference_ms
-            for record in self.raw.values()
-            if isinstance(record.outcome, Measurement) and record.outcome.reference_ms
+            outcome.reference_ms
+            for outcome in (*first, *(m for found in self.again.values() for m in found))
+            if isinstance(outcome, Measurement) and outcome.reference_ms
         ]
         return median(times) if times else None
 
-    def _corrected(self, record: Record, reference: float | None) -> Record:
+    @property
+    def _quality(self) -> str:
+        return self.settings.axes[0].name if self.settings else ""
+
+    def _combined(self, record: Record, reference: float | None) -> Record:
         measured = record.outcome
         if isinstance(measured, Failure):
             return record
+        if not self.again:
+            return replace(record, outcome=self._drift_free(measured, record.number, reference))
+        measurements = self.measurements(record.number)
+        whole = combined(measurements, self.spreads, quality=self._quality)
+        return replace(record, outcome=whole)
+
+    def _drift_free(
+        self, measured: Measurement, number: int, reference: float | None
+    ) -> Measurement:
         stats = dict(measured.stats)
-        if record.number in self.memory:
-            stats["memory"] = self.memory[record.number]
+        if number in self.memory:
+            stats["memory"] = self.memory[number]
         if reference and measured.reference_ms:
             factor = reference / measured.reference_ms
             if "latency" in stats:
                 stats["latency"] = stats["latency"].scaled(factor)
             if "throughput" in stats:
                 stats["throughput"] = stats["throughput"].scaled(1 / factor)
-        return replace(record, outcome=replace(measured, stats=stats))
+        return replace(measured, stats=stats)
+
+    @property
+    def pending(self) -> list[Recipe]:
+        """Candidates that were begun and have not ended."""
+        return [recipe for number, recipe in self.started.items() if number not in self.raw]
+
+    @property
+    def networks(self) -> set[str]:
+        """Keys of the recipes of all networks that are there."""
+        return {
+            self.started[stage["number"]].stage_id("network")
+            for stage in self.stages
+            if stage["stage"] == "network" and "key" in stage and stage["number"] in self.started
+        }
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:

@@ -21,6 +21,7 @@ EventKind = Literal[
     "started",  # a candidate begins: number, recipe, role
     "stage",  # a stage of a candidate ended: seconds, key, cached, trained
     "record",  # a candidate ended: the record as measured
+    "again",  # a further measurement of a candidate, to decide about its place on the front
     "abandoned",  # a candidate was cut off by the budget or a stop, and is no failure
     "memory",  # peak memory of a member of the front, measured in a process of its own
     "command",  # pause, go on, stop, more budget: sent by a handle

@@ -149,6 +149,8 @@ class Settings:
         Recipes, as `Recipe.to_dict` gives them, that are measured before anything is proposed.
     only_given
         Measure these and the original, and nothing else.
+    workers
+        Networks that may be trained at the same time.
     layers
         Name and kind of each layer of the original, so that another model's can be matched.
     """
@@ -177,6 +179,7 @@ class Settings:
     sampler: str = SAMPLERS[0]
     given: tuple[Mapping[str, Any], ...] = ()
     only_given: bool = False
+    workers: int = 1
     layers: tuple[tuple[str, str], ...] = ()
 
     @property

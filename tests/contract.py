@@ -273,7 +273,7 @@ class Contract:
         with torch.no_grad():
             pair = [self.task.forward(n, inputs).numpy() for n in (self.task.model, network)]
         try:
-            compare(*pair, exact=False, axis=self.task.form.axis)
+            compare(*pair, bound=None, axis=self.task.form.axis)
         except DisagreementError as loss:
             return f"too few bits for this network without training: {loss}"
         return None

@@ -14,12 +14,14 @@ import pytest
 from autoopt.controller import SearchController
 from autoopt.controller.baselines import original
 from autoopt.errors import SearchError
+from autoopt.handle.verification import verification
 from autoopt.outcome import Done, Survey
 from autoopt.recipe import Recipe
 from autoopt.record import Failure
 from autoopt.settings import SAMPLERS, Budget
 from tests.fakes import (
     FakeExecutor,
+    fake_measurement,
     history_of,
     is_executor,
     job,
@@ -157,7 +159,8 @@ def test_each_stage_has_its_own_time_limit(tmp_path) -> None:
     executor = FakeExecutor()
     run(tmp_path, executor, budget=Budget(trials=1))
     limits = job(tmp_path).settings.limits
-    asked = {stage: timeout for stage, _, timeout in executor.asked}
+    # The first of each: whatever is measured later has the original to go by.
+    asked = {stage: timeout for stage, _, timeout in reversed(executor.asked)}
     for stage in ("network", "artifact", "deployment"):
         assert asked[stage] == limits.seconds(stage)
 
@@ -165,6 +168,90 @@ def test_each_stage_has_its_own_time_limit(tmp_path) -> None:
 def test_members_of_the_front_get_their_memory_measured_at_the_end(tmp_path) -> None:
     history, _ = run(tmp_path, budget=Budget(trials=8))
     assert {record.number for record in history.front.members} == set(history.memory)
+
+
+def test_members_of_the_front_are_measured_three_times_one_after_the_other(tmp_path) -> None:
+    executor = FakeExecutor()
+    history, _ = run(tmp_path, executor, budget=Budget(trials=8))
+    members = [record.number for record in history.front.members]
+    assert all(len(history.again[number]) == 2 for number in members)
+    deployed = [recipe.id for stage, recipe, _ in executor.asked if stage == "deployment"]
+    turns = deployed[8:]
+    assert len(set(turns[: len(members)])) == len(members)
+    assert len(history.raw) == 8
+
+
+def test_a_lucky_first_measurement_is_put_right_at_the_end(tmp_path) -> None:
+    seen: set[str] = set()
+
+    def answer(stage, recipe):
+        lucky = recipe["quantization"].option == "bfloat16" and stage == "deployment"
+        if not lucky or recipe.id in seen:
+            return usual_answer(stage, recipe)
+        seen.add(recipe.id)
+        usual = fake_measurement(recipe)
+        stats = {**usual.stats, "latency": usual.stats["latency"].scaled(0.8)}
+        return Done(0.0, measurement=replace(usual, stats=stats))
+
+    space = small_space(quantization=["float32", "bfloat16"])
+    history, _ = run(tmp_path, FakeExecutor(answer), space=space, budget=Budget(trials=4))
+    fastest = history.front.members[0]
+    first, *later = (m.stats["latency"].value for m in history.measurements(fastest.number))
+    assert first < 0.9 * min(later)
+    assert verification(history).optimism["latency"] > 0.05
+
+
+def test_what_fails_when_it_is_measured_again_is_said_and_left(tmp_path) -> None:
+    count = iter(range(100))
+
+    def answer(stage, recipe):
+        if stage == "deployment" and next(count) >= 4:
+            return Failure(stage, "crashed", "the worker died")
+        return usual_answer(stage, recipe)
+
+    history, reason = run(tmp_path, FakeExecutor(answer), budget=Budget(trials=4))
+    assert reason == "the budget in trials is spent"
+    assert not history.again
+    assert any("could not be measured again" in note for note in history.notes)
+
+
+def test_measuring_again_keeps_to_what_is_left_of_the_budget(tmp_path) -> None:
+    hung = FakeExecutor()
+
+    def answer(stage, recipe):
+        deployed = sum(asked == "deployment" for asked, _, _ in hung.asked)
+        return None if stage == "deployment" and deployed > 2 else usual_answer(stage, recipe)
+
+    hung.answer = answer
+    begun = time.monotonic()
+    history, _ = run(tmp_path, hung, space=small_space(), budget=Budget(seconds=2.0))
+    assert len(history.raw) == 2
+    assert time.monotonic() - begun < 2.0 * 1.05 + 1.0
+
+
+def test_a_single_step_that_is_not_likely_to_fit_is_left_out_and_that_is_said(tmp_path) -> None:
+    def answer(stage, recipe):
+        if stage == "deployment":
+            return Done(40.0, measurement=fake_measurement(recipe))
+        return usual_answer(stage, recipe)
+
+    executor = FakeExecutor(answer)
+    history, _ = run(tmp_path, executor, budget=Budget(seconds=30.0))
+    assert [record.role for record in history.records] == ["original"]
+    assert [stage for stage, _, _ in executor.asked].count("network") == 1
+    assert any("were left out, because they were not likely to fit" in n for n in history.notes)
+
+
+def test_a_budget_shorter_than_the_original_is_said(tmp_path) -> None:
+    def answer(stage, recipe):
+        time.sleep(0.2)
+        if stage == "deployment":
+            return Done(0.2, measurement=fake_measurement(recipe))
+        return usual_answer(stage, recipe)
+
+    history, reason = run(tmp_path, FakeExecutor(answer), budget=Budget(seconds=0.1))
+    assert len(history.raw) == 1
+    assert "was spent on the original alone" in reason
 
 
 def test_a_candidate_that_a_killed_controller_left_is_tried_again(tmp_path) -> None:

@@ -52,7 +52,7 @@ def deed(what: str) -> Recipe:
 
 
 @contextmanager
-def executor(name: str, folder: Path, **techniques: type) -> Iterator[Executor]:
+def executor(name: str, folder: Path, workers: int = 1, **techniques: type) -> Iterator[Executor]:
     setup = WorkerSetup(
         payload=snapshot.dump((tiny_task("mlp"), {"deed": Deed, **techniques}, {}), folder),
         snapshot=folder,
@@ -65,6 +65,7 @@ def executor(name: str, folder: Path, **techniques: type) -> Iterator[Executor]:
         measure_seconds=0.1,
         memory_limit=0,
         log=folder / "worker.log",
+        workers=workers,
     )
     made = load_executor(name, setup)
     try:
@@ -154,6 +155,24 @@ def test_closing_ends_a_worker_that_hangs(tmp_path: Path) -> None:
         until(lambda: "it sleeps" in printed(tmp_path), "the deed")
         processes = psutil.Process().children(recursive=True)
     assert not [p for p in processes if alive(p) and "spawn_main" in " ".join(p.cmdline())]
+
+
+@pytest.mark.slow
+def test_two_workers_run_two_stages_at_a_time_and_the_death_of_one_leaves_the_other(
+    tmp_path: Path,
+) -> None:
+    with executor("processes", tmp_path, workers=2) as made:
+        first = made.start("network", deed("sleeps"), timeout=600.0)
+        second = made.start("network", deed("aborts"), timeout=600.0)
+        with pytest.raises(RuntimeError, match="no more than 2 stages"):
+            made.start("network", original(), timeout=600.0)
+        aborted: Any = until(lambda: second.poll(0.1), "the death of the second worker")
+        assert (aborted.kind, "it aborts" in aborted.log) == ("crashed", True)
+        assert isinstance(done(made, "network", original()), Done)
+        assert first.poll(0.1) is None
+        first.cancel()
+        outcomes = [done(made, s, original()) for s in ("network", "artifact", "deployment")]
+        assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
 
 
 def test_a_full_disk_is_no_failure_of_the_candidate(tmp_path: Path, monkeypatch: Any) -> None:

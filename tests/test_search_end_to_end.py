@@ -296,3 +296,28 @@ def test_waiting_for_a_search_whose_original_fails_raises_its_error(tmp_path: Pa
     assert search.status.state == "failed"
     with pytest.raises(ConstraintError, match="no strategy was measured yet"):
         search.best()
+
+
+@pytest.mark.slow
+def test_a_search_with_two_workers_trains_every_network_once_and_measures_all(
+    tmp_path: Path,
+) -> None:
+    search = start(
+        tmp_path / "search",
+        space=narrow(
+            student={"none": {}, "width": {"fraction": [0.25, 0.5]}},
+            recovery={"none": {}, "finetune": {}},
+            quantization=["float32"],
+        ),
+        objectives=["latency"],
+        budget="10 trials",
+        workers=2,
+    )
+    known = history(tmp_path / "search")
+    assert known.settings is not None
+    assert known.settings.workers == 2
+    assert search.status.trials == 10
+    assert search.status.failed == 0
+    keys = [s["key"] for s in known.stages if s.get("trained") and not s["cached"]]
+    assert len(keys) == len(set(keys)) >= 2
+    assert "measured at least 3 times" in str(search.status)

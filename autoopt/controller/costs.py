@@ -50,7 +50,9 @@ class Costs:
     def caution(self) -> float:
         """The 90th percentile of what a stage took over what it usually takes, at least 1.1."""
         groups = [self.epoch, *self.artifact.values(), *self.deployment.values()]
-        ratios = [value / median(group) for group in groups for value in group if median(group)]
+        # The median of one or two says nothing of how they spread.
+        telling = [group for group in groups if len(group) > 2 and median(group)]
+        ratios = [value / median(group) for group in telling for value in group]
         if len(ratios) < KNOWN:
             return CAUTION
         return max(1.1, quantiles(ratios, n=10)[-1])
@@ -71,7 +73,7 @@ class Costs:
                 epochs.append(stage["cost"] / max(size, SMALLEST))
             elif stage["stage"] == "artifact" and not stage["cached"]:
                 artifact[runtime, recipe["quantization"].option].append(stage["seconds"])
-            elif stage["stage"] == "deployment":
+            elif stage["stage"] in ("deployment", "again"):
                 deployment[runtime].append(stage["seconds"])
         built = {record.recipe.stage_id("artifact") for record in history.raw.values()}
         return cls(tuple(epochs), artifact, deployment, frozenset(built))
@@ -82,6 +84,18 @@ class Costs:
         if not size:
             return 1.0
         return CAUTION * size * (median(self.epoch) if self.epoch else UNKNOWN_SECONDS)
+
+    def upper(self, recipe: Recipe, *, trains: bool) -> float:
+        """Return the seconds that nine of ten candidates like this one keep.
+
+        What nothing is known of counts nothing: only a try can tell.
+        """
+        runtime = recipe["runtime"].option
+        building = self.artifact.get((runtime, recipe["quantization"].option), [])
+        measuring = self.deployment.get(runtime) or [v for g in self.deployment.values() for v in g]
+        known = sum(median(group) for group in (building, measuring) if group)
+        training = self.network(recipe) / CAUTION if trains and self.epoch else 0.0
+        return self.caution * (known + training)
 
     def cheapest(self) -> float:
         """Return the seconds of measuring what is built, in the runtime where it goes fastest."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from autoopt.controller.costs import CAUTION, Costs
+from autoopt.controller.costs import Costs
 from autoopt.history import History
 from autoopt.recipe import Recipe
 from search_spaces import SearchSpace
@@ -62,12 +62,14 @@ class Leftovers:
             if not there and not self.trains:
                 continue
             needed = costs.completion(recipe) + (0.0 if there else costs.network(recipe))
-            if CAUTION * needed <= seconds_left:
+            if costs.caution * needed <= seconds_left:
                 return recipe
         return None
 
-    def exhausted(self) -> str:
-        """Say what it means that there is no next recipe, time left aside."""
+    def exhausted(self, seconds_left: float) -> str:
+        """Say what it means that there is no next recipe."""
+        if seconds_left < float("inf"):
+            return "nothing that is untried fits into the time left"
         if not self.trains:
             return "every network that the cache holds was measured in every way that can run here"
         if self.space.size <= LISTED:

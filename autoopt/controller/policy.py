@@ -15,7 +15,7 @@ from random import Random
 from statistics import fmean, median
 
 from autoopt.controller.allowance import may_train_more
-from autoopt.controller.costs import CAUTION, Costs, relative_size, trained_epochs
+from autoopt.controller.costs import Costs, relative_size, trained_epochs
 from autoopt.controller.forms import one_form
 from autoopt.controller.leftovers import Leftovers
 from autoopt.controller.study import Study
@@ -79,7 +79,8 @@ class Policy:
         """Return the next recipe that fits into the time left, or None when there is none."""
         seen = {recipe.id for recipe in history.started.values()}
         costs = Costs.learn(history)
-        if CAUTION * costs.cheapest() > seconds_left:
+        self.study.expect(history.pending)
+        if costs.caution * costs.cheapest() > seconds_left:
             return None
         unfinished = self._unfinished(history)
         recipe = self._completion(unfinished, history, costs, seen, seconds_left)
@@ -91,9 +92,9 @@ class Policy:
         recipe = recipe or self._new_network(history, costs, seen, seconds_left, thrifty=False)
         return recipe or self._leftovers.next(history, costs, seconds_left)
 
-    def exhausted(self) -> str:
-        """Say what it means that there is no next recipe, time left aside."""
-        return self._leftovers.exhausted()
+    def exhausted(self, seconds_left: float) -> str:
+        """Say what it means that there is no next recipe."""
+        return self._leftovers.exhausted(seconds_left)
 
     @cached_property
     def _leftovers(self) -> Leftovers:
@@ -290,7 +291,7 @@ class Policy:
             drawn = drawn or self._draw(network, costs, seen)
             if drawn is None:
                 self._exhausted.add(network.stage_id("network"))
-            elif CAUTION * costs.completion(drawn) <= seconds_left:
+            elif costs.caution * costs.completion(drawn) <= seconds_left:
                 return drawn
         return None
 

@@ -11,7 +11,7 @@ from autoopt.controller.job import WORKER_LOG, Job
 from autoopt.executors import WorkerSetup
 
 MEMORY_SHARE = 0.8
-"""Share of the memory that is free at the start which a worker may take."""
+"""Share of the memory that is free at the start which workers may take together."""
 
 
 def worker_setup(job: Job) -> WorkerSetup:
@@ -29,7 +29,10 @@ def worker_setup(job: Job) -> WorkerSetup:
         reference=original(),
         measure_seconds=settings.measure_seconds,
         memory_limit=(
-            int(MEMORY_SHARE * psutil.virtual_memory().available) if limit is None else limit
+            int(MEMORY_SHARE * psutil.virtual_memory().available) // settings.workers
+            if limit is None
+            else limit
         ),
         log=job.folder / WORKER_LOG,
+        workers=settings.workers,
     )

@@ -82,6 +82,7 @@ class StagedPolicy:
     def next(self, history: History, seconds_left: float) -> Recipe | None:
         """Return the next recipe that fits into the time left, or None when there is none."""
         self._costs, self._more = Costs.learn(history), may_train_more(history)
+        self._search.expect(history.pending)
         left = seconds_left / self._costs.caution
         recipe = self._decided(left)
         if recipe is None and not self._more:
@@ -90,9 +91,9 @@ class StagedPolicy:
             recipe = self._decided(left)
         return recipe or self._leftovers.next(history, self._costs, seconds_left)
 
-    def exhausted(self) -> str:
-        """Say what it means that there is no next recipe, time left aside."""
-        return self._leftovers.exhausted()
+    def exhausted(self, seconds_left: float) -> str:
+        """Say what it means that there is no next recipe."""
+        return self._leftovers.exhausted(seconds_left)
 
     def _decided(self, left: float) -> Recipe | None:
         self._search.reprice()

@@ -30,10 +30,10 @@ logger = logging.getLogger("autoopt.controller")
 def default_sampler(seed: int) -> BaseSampler:
     """Return multivariate TPE, which handles conditional settings by groups."""
     with warnings.catch_warnings():
-        # `multivariate` and `group` are marked experimental since Optuna 2.
+        # `multivariate`, `group` and `constant_liar` are marked experimental since Optuna 2.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, n_startup_trials=8
+            seed=seed, multivariate=True, group=True, n_startup_trials=8, constant_liar=True
         )
 
 
@@ -66,6 +66,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._parameters = Parameters(space)
         self._axes = tuple(axes)
+        self._expected: dict[str, optuna.trial.Trial] = {}
         directions = [axis.direction for axis in axes]
         self._memory = optuna.create_study(directions=directions, sampler=sampler)
         self._stored = optuna.create_study(
@@ -80,6 +81,22 @@ class Study:
     def trials(self) -> list[FrozenTrial]:
         """All finished candidates as trials."""
         return self._memory.get_trials(deepcopy=False)
+
+    def expect(self, pending: Sequence[Recipe]) -> None:
+        """Let the sampler know what is under way, and what is so no more.
+
+        It stands in the study as running; what it does not hold is passed over.
+        """
+        wanted = {recipe.id: recipe for recipe in pending}
+        for known in [key for key in self._expected if key not in wanted]:
+            self._memory.tell(self._expected.pop(known), state=TrialState.FAIL)
+        for key, recipe in wanted.items():
+            if key not in self._expected:
+                params = self._parameters.inside(self._parameters.of(recipe))
+                self._memory.enqueue_trial(params)
+                trial = self._memory.ask()
+                self._parameters.suggest(trial)
+                self._expected[key] = trial
 
     def propose(self, fixed: Recipe | None = None, slots: Sequence[str] = ()) -> Recipe:
         """Return a point that the sampler suggests.

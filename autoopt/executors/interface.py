@@ -43,6 +43,8 @@ class WorkerSetup:
         Bytes of private memory that a worker may take; 0 for no limit.
     log
         File that receives what workers print.
+    workers
+        Stages that may run at the same time.
     """
 
     payload: bytes
@@ -56,6 +58,7 @@ class WorkerSetup:
     measure_seconds: float
     memory_limit: int
     log: Path
+    workers: int = 1
 
     def evaluator(self) -> Evaluator:
         """Unpack the task and return what runs its stages in this process."""
@@ -86,10 +89,13 @@ class Pending(Protocol):
 
 
 class Executor(Protocol):
-    """Runs stages one at a time."""
+    """Runs as many stages at a time as its setup has workers, or fewer."""
 
     def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
-        """Hand a stage over; beyond `timeout` seconds it becomes a failure."""
+        """Hand a stage over; beyond `timeout` seconds it becomes a failure.
+
+        What is measured is handed over alone: its caller starts nothing beside it.
+        """
 
     def close(self) -> None:
         """End the workers, whatever they do."""

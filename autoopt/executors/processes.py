@@ -1,4 +1,4 @@
-"""Stages in an isolated, long-lived process that is replaced when it dies or hangs."""
+"""Stages in isolated, long-lived processes that are replaced when they die or hang."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import concurrent.futures
 import multiprocessing
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
@@ -34,6 +35,7 @@ class _Running:
         self._limit = limit
         self._log = log
         self.failed = False
+        self.ended = False
         self._begin = log.stat().st_size if log.exists() else 0
 
     def poll(self, seconds: float) -> Outcome | None:
@@ -41,6 +43,7 @@ class _Running:
         done, _ = concurrent.futures.wait([self._future], timeout=seconds)
         if not done:
             return None
+        self.ended = True
         error = self._future.exception()
         if error is None:
             return self._future.result()
@@ -62,7 +65,7 @@ class _Running:
 
     def cancel(self) -> None:
         """Kill the worker if it runs this stage."""
-        self.failed = True
+        self.failed = self.ended = True
         self._future.cancel()
 
     def _death(self, error: ProcessExpired) -> Failure:
@@ -86,21 +89,25 @@ class _Running:
             return file.read()[-LOG_TAIL:].decode(errors="replace")
 
 
-class ProcessExecutor:
-    """One worker process, so that nothing disturbs a measurement.
+class _Lane:
+    """One worker process at a time; the pool, its limits and dead workers' successors are pebble's.
 
-    The pool, its time limits and the replacement of dead workers are pebble's.
+    Attributes
+    ----------
+    free
+        Whether nothing runs here.
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
-        self._log = setup.log
         self._running: _Running | None = None
-        self._since = time.time()
-        descendants.adopt_orphans()
         self._pool = self._new_pool()
         # The worker takes seconds to start: it may begin while its owner still gets ready.
         self._pool.schedule(worker.prepare, timeout=PREPARE_SECONDS)
+
+    @property
+    def free(self) -> bool:
+        return self._running is None or self._running.ended
 
     def _new_pool(self) -> ProcessPool:
         # Not forked: a runtime's threads do not survive a fork.
@@ -112,7 +119,6 @@ class ProcessExecutor:
         )
 
     def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
-        """Hand a stage to the worker."""
         if not self._pool.active or (self._running and self._running.failed):
             # Pebble gives a pool up when a worker dies between two jobs, and a candidate that
             # broke the pipe to it may have left it deaf. A new one costs no more than the worker.
@@ -121,11 +127,48 @@ class ProcessExecutor:
         # A worker may be new, and the limit is the candidate's. What fails here fails again there.
         self._pool.schedule(worker.prepare, timeout=PREPARE_SECONDS)
         future = self._pool.schedule(worker.run, args=(stage, recipe), timeout=timeout)
-        self._running = _Running(future, stage, timeout, self._log)
+        self._running = _Running(future, stage, timeout, self._setup.log)
         return self._running
 
     def close(self) -> None:
-        """End the worker, whatever it does."""
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble has none there
         self._pool.join()
+
+
+class ProcessExecutor:
+    """As many worker processes as the setup wants, one of which measures.
+
+    Whoever hands stages over sees to it that nothing else runs while something is measured.
+    """
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._since = time.time()
+        descendants.adopt_orphans()
+        # Further ones are started when they are needed.
+        self._lanes = [_Lane(setup)]
+
+    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+        """Hand a stage to a free worker.
+
+        Raises
+        ------
+        RuntimeError
+            If as many stages run already as there are workers.
+        """
+        lane = next((lane for lane in self._lanes if lane.free), None)
+        if lane is None and len(self._lanes) < self._setup.workers:
+            log = self._setup.log
+            # What a worker printed stands with its candidate's failure: each has a file of its own.
+            own = log.with_name(f"{log.stem}-{len(self._lanes) + 1}{log.suffix}")
+            lane = _Lane(replace(self._setup, log=own))
+            self._lanes.append(lane)
+        if lane is None:
+            raise RuntimeError(f"no more than {self._setup.workers} stages may run at a time")
+        return lane.start(stage, recipe, timeout=timeout)
+
+    def close(self) -> None:
+        """End the workers, whatever they do."""
+        for lane in self._lanes:
+            lane.close()
         descendants.end_all(descendants.foreign_orphans(self._since))

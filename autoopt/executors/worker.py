@@ -16,6 +16,7 @@ from autoopt.executors import descendants
 from autoopt.executors.interface import WorkerSetup
 from autoopt.outcome import Outcome, Stage
 from autoopt.recipe import Recipe
+from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
     from autoopt.evaluate import Evaluator
@@ -73,12 +74,22 @@ def run(stage: Stage, recipe: Recipe) -> Outcome:
         return as_failure(stage, error)
     if _process.evaluator is None:
         raise RuntimeError("a prepared worker must have an evaluator")
+    if _process.setup is not None and _process.setup.workers > 1:
+        _share_cores(stage, _process.setup.workers)
     before = descendants.descendants()
     outcome = _process.evaluator.run(stage, recipe)
     # What a candidate leaves running would slow down whatever is measured next.
     if count := descendants.end_all(descendants.strangers(before)):
         print(f"ended {count} processes that the {stage} stage left running", flush=True)
     return outcome
+
+
+def _share_cores(stage: Stage, workers: int) -> None:
+    """Give a stage that runs beside others its part of the cores; what is measured has them all."""
+    import torch
+
+    alone = stage in ("deployment", "memory", "survey")
+    torch.set_num_threads(max(1, usable_cores() // (1 if alone else workers)))
 
 
 def _prefer_as_victim() -> None:

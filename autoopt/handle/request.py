@@ -253,6 +253,24 @@ def checked_seed(seed: object) -> int:
     return int(str(seed))
 
 
+def checked_workers(workers: object) -> int:
+    """Return the number of workers as a plain integer.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number from 1 to the cores that this process may use.
+    """
+    cores = usable_cores()
+    whole = isinstance(workers, Integral) and not isinstance(workers, bool)
+    if not whole or not 1 <= int(str(workers)) <= cores:
+        raise ValueError(
+            f"`workers` must be a whole number from 1 to the {cores} cores that this process may "
+            f"use, but got {workers!r}"
+        )
+    return int(str(workers))
+
+
 def checked_limits(limits: object) -> Limits:
     """Return the limits of a candidate, the usual ones for None.
 

@@ -12,7 +12,9 @@ from autoopt.errors import ConstraintError, FolderError
 from autoopt.front import Front
 from autoopt.handle.advice import bounded_front, speed_axis
 from autoopt.handle.next_steps import next_steps
+from autoopt.handle.verification import verification
 from autoopt.history import History
+from autoopt.membership import membership
 from autoopt.record import Record
 from search_spaces import NEUTRAL
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 OURS = ("search", "given")
 """Roles of what the search chose or was handed, against the usual single steps."""
+
+SURE = 0.9
+"""Probability from which a member of the front is not said to be uncertain."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def explain_search(history: History) -> SearchExplanation:
     rows = importances(history)
     baselines, failed = _baselines(history), _failed(history)
     return SearchExplanation(
-        words=(*_mattered(rows), *_against(history, baselines)),
+        words=(*_mattered(rows), *_against(history, baselines), *_verified(history)),
         importance_rows=tuple(rows),
         refused_rows=tuple(_refused(history)),
         failed_rows=tuple(failed),
@@ -240,6 +245,23 @@ def _against(history: History, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Within the bounds {verdict}: {axis} {ours} (number {mine.number}) against {theirs} "
         f"(number {usual.number}: {usual.recipe.summary or 'the original'}){clear}."
     )
+    return said
+
+
+def _verified(history: History) -> list[str]:
+    """Say how far the front was measured again, and which of its members are uncertain."""
+    told = str(verification(history))
+    if not told:
+        return []
+    chances = membership(history.front)
+    doubtful = [
+        f"number {record.number} ({chance:.0%})"
+        for record in history.front.members
+        if (chance := chances.get(record.number, 0.0)) < SURE
+    ]
+    said = [f"{told}."]
+    if doubtful:
+        said.append(f"Not certainly on the front, by the noise: {', '.join(doubtful)}.")
     return said
 
 

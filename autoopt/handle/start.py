@@ -17,6 +17,7 @@ from autoopt.handle.request import (
     checked_drop,
     checked_limits,
     checked_seed,
+    checked_workers,
     named_objectives,
     new_folder,
     own_parts,
@@ -59,6 +60,7 @@ def search(
     teachers: Sequence[nn.Module] = (),
     target: str = "cpu",
     warm_start: Sequence[Any] = (),
+    workers: int = 1,
     block: bool | None = None,
 ) -> Search:
     """Search for smaller and faster versions of a trained model.
@@ -131,6 +133,9 @@ def search(
     warm_start
         What worked before: recipes, strategies, exports or folders of searches, of which the front
         is taken. They are tried first; what does not fit here is left out with a note.
+    workers
+        Networks that may be trained at the same time, each with its part of the cores. Nothing
+        is trained or built while a candidate is measured.
     block
         Whether to wait for the end; by default only outside a notebook.
 
@@ -153,6 +158,7 @@ def search(
     own = replace(own_parts(techniques, students, train, sampler), objectives=given)
     where, seed, limits = new_folder(folder), checked_seed(seed), checked_limits(limits)
     check_place(target, storage, threads)
+    workers = checked_workers(workers)
     options: dict[str, Any] = {
         "metric": metric,
         "loss": loss,
@@ -180,6 +186,7 @@ def search(
         max_drop=checked_drop(max_drop),
         target=target,
         storage=storage,
+        workers=workers,
     )
     settings = with_warm_start(settings, warm_start, task, own)
     return begin_search(where, settings, task, own, study="", launched=launched, block=block)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from autoopt.handle.advice import compared, recommended
+from autoopt.handle.verification import verification
 from autoopt.history import History
 
 State = Literal["starting", "running", "paused", "stopping", "finished", "failed"]
@@ -36,6 +37,9 @@ class Status:
         The recommended strategy so far against the original.
     message
         Why it ended, or the error.
+    verified
+        How far the front was measured again, and how much too good its first report was; empty
+        while nothing was.
     """
 
     state: State
@@ -49,13 +53,14 @@ class Status:
     now: str
     best: str
     message: str
+    verified: str = ""
 
     def __str__(self) -> str:
         """Show it in one line."""
         left = "" if self.seconds_left is None else f" · {clock(self.seconds_left)} left"
         total = f"/{self.trials_total}" if self.trials_total else ""
         best = f" · best {self.best}" if self.best else ""
-        tail = f" · {self.message}" if self.message else ""
+        tail = "".join(f" · {words}" for words in (self.message, self.verified) if words)
         return (
             f"{self.state.capitalize()} · {self.trials}{total} trials{left} · "
             f"{self.failed} failed · {self.networks_trained} networks trained{best}{tail}"
@@ -126,6 +131,7 @@ def status_of(
         now=f"{_DOING[current['stage']]} number {current['number']}" if current else "",
         best=_best(history),
         message=message,
+        verified=str(verification(history)),
     )
 
 

@@ -5,6 +5,7 @@ staged        StagedSearch: the decision of each round
 goal          what is worth something, and what became of a recipe
 candidates    the pool that it chooses from
 surrogate     what a candidate is expected to measure
+view          where volumes are measured
 scale         on which scale an objective is modelled
 improvement   what a point would add to the hypervolume
 codes         points as rows of whole numbers

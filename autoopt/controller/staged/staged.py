@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,6 +16,7 @@ from autoopt.controller.staged.goal import Goal, Observation
 from autoopt.controller.staged.improvement import Boxes, complementary
 from autoopt.controller.staged.scale import Scale, fitting
 from autoopt.controller.staged.surrogate import Surrogate
+from autoopt.controller.staged.view import View
 from autoopt.recipe import Recipe
 
 Group = npt.NDArray[np.int64]
@@ -54,32 +56,6 @@ DRAWS = 8
 """Points of the quasi-Monte-Carlo sequence that stand for what a model does not know."""
 
 
-@dataclass(frozen=True)
-class View:
-    """The objectives as volumes are measured in.
-
-    Attributes
-    ----------
-    scales
-        Of the models.
-    best, unit
-        What is 0, and how far from it 1 is, on each axis.
-    boxes
-        The undominated region.
-    """
-
-    scales: list[Scale]
-    best: Floats
-    unit: Floats
-    boxes: Boxes
-
-    def points(self, values: Floats) -> Floats:
-        """Return values of the models, axes last, as points of the view."""
-        back = [scale.back(values[..., axis]) for axis, scale in enumerate(self.scales)]
-        points: Floats = (np.stack(back, axis=-1) - self.best) / self.unit
-        return points
-
-
 @dataclass
 class StagedSearch:
     """Chooses recipes by expected hypervolume improvement per expected second.
@@ -108,6 +84,7 @@ class StagedSearch:
     _noise: list[Floats] = field(default_factory=list)
     _present: dict[bytes, Code] = field(default_factory=dict)
     _models: list[Surrogate] = field(default_factory=list)
+    _awaited: dict[bytes, tuple[bytes, Recipe]] = field(default_factory=dict)
     _promising: Code = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int16))
 
     @cached_property
@@ -161,6 +138,19 @@ class StagedSearch:
         row = self.kitchen.codes.encode(recipe)
         if row is not None:
             self._present.setdefault(keys(row[None, self.kitchen.codes.network])[0], row)
+
+    def expect(self, pending: Sequence[Recipe]) -> None:
+        """Note what is under way: it counts as if it measured what the models expect of it.
+
+        Nothing else of its network is chosen meanwhile, unless the network is there.
+        """
+        rows = [(self.kitchen.codes.encode(recipe), recipe) for recipe in pending]
+        network = self.kitchen.codes.network
+        self._awaited = {
+            keys(row[None])[0]: (keys(row[None, network])[0], recipe)
+            for row, recipe in rows
+            if row is not None
+        }
 
     def reprice(self) -> None:
         """Ask again what candidates are predicted to take: more was learnt of it."""
@@ -227,6 +217,10 @@ class StagedSearch:
         needed = networks + completions
         # What may not be made is priced at infinity, which no budget affords.
         fits: npt.NDArray[np.bool_] = (needed <= left) & np.isfinite(needed)
+        if self._awaited:
+            made = {network for network, _ in self._awaited.values()} - set(self._present)
+            fits &= np.array([key not in made for key in self._pool.networks], dtype=bool)
+            fits &= np.array([key not in self._awaited for key in keys(self._pool.rows)])
         return fits
 
     def _prices(self) -> tuple[Floats, Floats]:
@@ -261,12 +255,22 @@ class StagedSearch:
 
     def _front(self, scales: list[Scale]) -> Floats:
         """Return what the models expect of all that was observed: values without their noise."""
-        features, inputs = np.array(self._features), np.array(self._inputs)
+        return self._expected(scales, np.array(self._features), np.array(self._inputs))
+
+    def _expected(self, scales: list[Scale], features: Floats, inputs: Floats) -> Floats:
         expected = [
             scale.back(model.expect(features, inputs))
             for scale, model in zip(scales, self._models, strict=True)
         ]
         return np.stack(expected, axis=1)
+
+    def _believed_of_awaited(self, scales: list[Scale]) -> Floats:
+        """Return what the models expect of what is under way (a kriging believer)."""
+        recipes = [recipe for _, recipe in self._awaited.values()]
+        if not recipes:
+            return np.zeros((0, len(scales)))
+        rows = np.array([np.frombuffer(key, dtype=np.int16) for key in self._awaited])
+        return self._expected(scales, *self._pool.describe(rows, recipes))
 
     def _corner(self, observed: Floats) -> Floats:
         """Return the worst values that are of any use."""
@@ -302,7 +306,7 @@ class StagedSearch:
         fits = self._fitting(left)
         if not fits.any():
             return None
-        view = self._view(scales, front)
+        view = self._view(scales, np.concatenate([front, self._believed_of_awaited(scales)]))
         screened = np.zeros(len(pool))
         mean, deviation, looked = self._screen(view, screened, fits)
         groups = self._finalists(screened, networks, completions)
