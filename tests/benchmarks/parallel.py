@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 SAMPLES = 32
 """Samples that wait at once; every configuration answers the same."""
 
-SPREADS = ((1, 1), (2, 1), (2, 2))
-"""Threads in total, and replicas that share them."""
+SPREADS: tuple[Mapping[str, Any], ...] = (
+    {"threads": 1},
+    {"threads": 2},
+    {"threads": 2, "replicas": 2},
+    {"threads": 2, "replicas": 2, "processes": True, "pinned": True},
+)
+"""Threads in total, and replicas that share them: in one process, or in processes of their own."""
 
 BATCHES = (1, 4, 16)
 RUNTIMES = ("openvino", "onnxruntime")
@@ -72,16 +77,17 @@ def _measured(task: Task, folder: Path) -> Iterator[dict[str, Any]]:
     from autoopt.runtimes.opening import open_artifact
 
     samples = [tensor.numpy() for tensor in task.train.inputs(SAMPLES)]
-    for batch, (threads, replicas) in itertools.product(BATCHES, SPREADS):
-        parallel = Parallel(threads, replicas, batch)
+    for batch, spread in itertools.product(BATCHES, SPREADS):
+        parallel = Parallel(**spread, batch=batch)
         usual = _by_default(folder, samples, batch)
         with closing(open_artifact(folder, parallel)) as deployment:
             paired = time_pairs(lambda: deployment(*samples), usual, seconds=SECONDS)
         gain = paired.ratio()
         default = 1e3 * SAMPLES / float(np.median(np.concatenate(paired.reference)))
         yield {
-            "threads": threads,
-            "replicas": replicas,
+            "threads": parallel.threads,
+            "replicas": parallel.replicas,
+            "processes": parallel.processes,
             "batch": batch,
             "default_per_s": default,
             "per_s": default * gain.value,
