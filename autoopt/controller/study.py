@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -19,6 +20,7 @@ from autoopt.constraint import Constraint
 from autoopt.controller.parameters import Parameters
 from autoopt.controller.staged import StagedSampler
 from autoopt.controller.staged.sampler import NETWORK, NOISE
+from autoopt.errors import SearchError
 from autoopt.measurement import Axis
 from autoopt.recipe import Recipe
 from autoopt.record import Record
@@ -52,6 +54,11 @@ class Study:
         URL of the stored study; None for none that lasts.
     name
         Name of the stored study.
+
+    Raises
+    ------
+    SearchError
+        If the storage cannot be opened.
     """
 
     def __init__(
@@ -69,9 +76,7 @@ class Study:
         self._expected: dict[str, optuna.trial.Trial] = {}
         directions = [axis.direction for axis in axes]
         self._memory = optuna.create_study(directions=directions, sampler=sampler)
-        self._stored = optuna.create_study(
-            directions=directions, storage=storage, study_name=name, load_if_exists=True
-        )
+        self._stored = _opened(storage, name, directions)
         with warnings.catch_warnings():
             # Marked experimental since Optuna 3.2; dashboards label their axes by it.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -165,6 +170,32 @@ class Study:
             if complete
             else None,
         )
+
+
+def _opened(
+    storage: str | None, name: str, directions: Sequence[Literal["minimize", "maximize"]]
+) -> optuna.Study:
+    """Open or make the stored study.
+
+    Raises
+    ------
+    SearchError
+        If the storage is down, or its driver is missing.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return optuna.create_study(
+            directions=list(directions), storage=storage, study_name=name, load_if_exists=True
+        )
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        place = make_url(storage).render_as_string() if storage else "memory"
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise SearchError(
+            f"the Optuna storage {place} cannot be opened ({cause}): start it or install its "
+            "driver, then go on with autoopt.resume; another URL needs a search of its own"
+        ) from error
 
 
 def _deviations(record: Record, axes: Sequence[Axis]) -> dict[str, list[float]]:
