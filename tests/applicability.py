@@ -10,7 +10,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from autoopt.precision import Weight, quantizable
 from autoopt.task import Task
+
+PROJECTIONS = frozenset({"query", "q_proj", "c_attn"})
+"""What the module is called that projects queries."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def has_heads(task: Task) -> bool:
     """Say whether there is attention: a module that projects queries, keys and values."""
     parts = [name.rpartition(".")[2] for name, _ in task.model.named_modules()]
     own = any(isinstance(module, nn.MultiheadAttention) for module in task.model.modules())
-    return own or any(part in {"query", "q_proj", "c_attn"} for part in parts)
+    return own or any(part in PROJECTIONS for part in parts)
 
 
 def has_positions(task: Task) -> bool:
@@ -57,8 +61,33 @@ def has_repeated_blocks(task: Task) -> bool:
 
 
 def has_feed_forward(task: Task) -> bool:
-    """Say whether blocks of attention have a widening pair of layers beside it."""
-    return has_heads(task)
+    """Say whether blocks of attention have a widening pair of layers beside it.
+
+    A block is what holds attention somewhere below it; the pair are two of its linear layers of
+    which the one takes as many numbers as the other gives, more than what flows between blocks.
+    """
+    for module in task.model.modules():
+        children = list(module.modules())
+        own = any(isinstance(child, nn.MultiheadAttention) for child in children)
+        if not own and not any(_is_attention(name) for name, _ in module.named_modules()):
+            continue
+        shapes = [
+            tuple(weight.rows().shape) for child in children for weight in _own_products(child)
+        ]
+        # Rows are outputs: (wide, narrow) and (narrow, wide).
+        if any(wide > narrow and (narrow, wide) in shapes for wide, narrow in shapes):
+            return True
+    return False
+
+
+def _is_attention(name: str) -> bool:
+    return name.rpartition(".")[2] in PROJECTIONS
+
+
+def _own_products(module: nn.Module) -> list[Weight]:
+    """Return the weight of a module that is itself a linear layer."""
+    own = quantizable(module).get("")
+    return [own] if own is not None and own.tensor.ndim == 2 else []
 
 
 def has_recurrent(task: Task) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,17 @@ def test_every_line_of_the_table_is_a_subject():
 )
 def test_what_architectures_have(need: str, having: set[str]):
     assert {name for name in ARCHITECTURES if NEEDS[need].there(untrained_task(name))} == having
+
+
+def test_attention_alone_is_no_feed_forward():
+    task = untrained_task("mlp")
+    alone = nn.ModuleDict({"query": nn.Linear(8, 8), "value": nn.Linear(8, 8)})
+    beside = nn.ModuleDict(
+        {"query": nn.Linear(8, 8), "up": nn.Linear(8, 16), "down": nn.Linear(16, 8)}
+    )
+    there = NEEDS["feed_forward"].there
+    assert not there(dataclasses.replace(task, model=alone))
+    assert there(dataclasses.replace(task, model=beside))
 
 
 def test_blocks_are_repeated_where_a_sequence_holds_one_class_twice():

@@ -21,7 +21,7 @@ from autoopt.interfaces import Parallel, Quantization
 from autoopt.precision import Grid, as_rows, quantizable, store
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import read_manifest
-from autoopt.runtimes.layers import grid_of, layer_bits, resolve
+from autoopt.runtimes.layers import grid_of, layer_bits, resolve, stored_precision
 from autoopt.runtimes.packed_layers import pack_layers
 from autoopt.targets import load_target
 from autoopt.task import Task, make_task
@@ -387,3 +387,12 @@ def test_a_network_whose_every_layer_stays_in_float_is_refused(tmp_path):
     for runtime in ("eager", "onnxruntime", "openvino"):
         with pytest.raises(RefusedError):
             load_runtime(runtime).build(task.model, request, task, tmp_path)
+
+
+def test_words_for_a_precision_tell_the_bits_that_layers_have():
+    mixed = Quantization("weight_only", 4, layers=(("gone", 2),))
+    assert stored_precision(mixed, {"a": 4, "b": 4}) == "int4 weights, float32 compute"
+    words = stored_precision(mixed, {"a": 8, "b": 4, "c": 32})
+    assert words == "int4/int8/float32 weights, float32 compute"
+    binary = Quantization("binary", 1, keep="first_last_int8")
+    assert stored_precision(binary, {"a": 8, "b": 1}) == "binary/int8 weights, float32 compute"

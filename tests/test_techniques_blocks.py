@@ -113,3 +113,21 @@ def test_blocks_of_transformers_go_whole_though_they_take_masks_and_positions(na
     left = {key for key, _ in network.named_parameters() if key.startswith(blocks)}
     assert len({key.removeprefix(f"{blocks}.").partition(".")[0] for key in left}) == 1
     assert task.forward(network, task.example).isfinite().all()
+
+
+def test_the_network_runs_once_a_block_and_no_more_than_are_asked_for(monkeypatch):
+    task = task_of("residual")
+    runs = []
+    plain = type(task).forward
+
+    def counted(self, network, inputs):
+        runs.append(network)
+        return plain(self, network, inputs)
+
+    monkeypatch.setattr(type(task), "forward", counted)
+    # One looks at the shapes, one at the output, and one is without each of the three.
+    assert len(droppable(task.model, task)) == 3
+    assert len(runs) == 5
+    runs.clear()
+    assert droppable(task.model, task, most=1) == ["blocks.0"]
+    assert len(runs) == 3

@@ -195,3 +195,12 @@ def test_shares_out_of_bounds_are_named(value):
             make(value)
     with pytest.raises(ValueError, match="`scheme` must be one of 'channel', 'spatial', but got"):
         Svd(scheme="rows")  # type: ignore[arg-type]  # the error is the test
+
+
+def test_patches_cut_out_in_pieces_give_the_same_moments(monkeypatch):
+    from autoopt.techniques import _moments
+
+    task = task_of("residual")
+    whole = second_moments(task.model, task, ["stem"])["stem"]
+    monkeypatch.setattr(_moments, "MOST_VALUES", 1)
+    torch.testing.assert_close(second_moments(task.model, task, ["stem"])["stem"], whole)

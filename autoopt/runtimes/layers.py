@@ -102,13 +102,20 @@ def grid_of(request: Quantization, bits: int) -> Grid:
     return Grid(bits, scheme, granularity, request.group)
 
 
-def stored_precision(request: Quantization) -> str:
-    """Return the words for stored weights: what they are, and that computation is in float."""
+def stored_precision(request: Quantization, layers: Mapping[str, int]) -> str:
+    """Return the words for stored weights: what they are, and that computation is in float.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    layers
+        The bits that each layer really has.
+    """
     kinds = {"codebook": f"codebook of {request.clusters}", "binary": "binary"}
-    kind = kinds.get(request.name, f"int{request.bits}")
-    raised = sorted({bits for _, bits in request.layers if bits != request.bits})
-    mixed = "".join(f"/{'float32' if bits == FLOAT else f'int{bits}'}" for bits in raised)
-    return f"{kind}{mixed} weights, float32 compute"
+    own = {request.bits: kinds.get(request.name, f"int{request.bits}"), FLOAT: "float32"}
+    found = sorted(set(layers.values()), key=lambda bits: (bits != request.bits, bits))
+    return f"{'/'.join(own.get(bits, f'int{bits}') for bits in found)} weights, float32 compute"
 
 
 def refuse_layers(request: Quantization, task: Task) -> str | None:

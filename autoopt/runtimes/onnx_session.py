@@ -122,7 +122,7 @@ def _realise(
         bits = layer_bits(request, onnx_weights.stored_names(model))
         kept = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
         onnx_weights.store_weights(model, kept)
-        precision = stored_precision(request)
+        precision = stored_precision(request, bits)
     quantized = [name for name, count in bits.items() if count != FLOAT]
     if request.name != "float32" and not quantized:
         raise RefusedError("this network has no convolution or matrix product to quantize.")

@@ -194,7 +194,7 @@ def _realised(request: Quantization, model: Any, bits: dict[str, int]) -> dict[s
     precision = request.name
     if bits and request.name != "float16":
         integers = {"static": "int8", "dynamic": "dynamic int8"}
-        precision = integers.get(request.name) or stored_precision(request)
+        precision = integers.get(request.name) or stored_precision(request, bits)
         if not layers:
             raise RefusedError(f"all weights of this network stayed in float ({kinds}).")
     if request.name == "float16":

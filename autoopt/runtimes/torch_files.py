@@ -123,7 +123,8 @@ def write_program(
             raise RefusedError("no layer is left in this network whose weights could be packed.")
         grids = {name: grid_of(request, count) for name, count in layers.items()}
         exported = export_program(pack_layers(network, grids), task)
-        realised |= {"precision": stored_precision(request), "storage_only": True, "layers": bits}
+        precision = stored_precision(request, bits)
+        realised |= {"precision": precision, "storage_only": True, "layers": bits}
     save_program(exported.program, folder / MODEL)
     options = {"batch": exported.fixed, "request": len(task.example[0]), "threads": task.threads}
     manifest = Manifest(

@@ -6,6 +6,7 @@ import copy
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autoopt.plan import Drop
-from autoopt.techniques._trial import failure
+from autoopt.techniques._trial import failure, output_shape
 
 if TYPE_CHECKING:
     from autoopt.task import Inputs, Task
@@ -22,20 +23,33 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _SAMPLES = 64
 
 
-def droppable(model: nn.Module, task: Task) -> list[str]:
+def droppable(model: nn.Module, task: Task, *, most: int | None = None) -> list[str]:
     """Return the names of the blocks that could be left out, in the order in which they run.
 
     A block is called once, gives one tensor of the shape of the first that it takes (masks and
     positions may follow), holds weights, and has a sibling of its class. Of nested candidates the
     outer one counts, unless it only holds the inner ones; single layers count where there is
     nothing larger. The network must run without it.
+
+    Parameters
+    ----------
+    model, task
+        Where to look, and what to run it on.
+    most
+        Names that are enough, to ask whether there are any; each costs a run of the network.
     """
     order = _shape_preserving(model, task)
     repeated = {name for name in order if _is_repeated(model, name)}
     larger = {name for name in repeated if any(model.get_submodule(name).children())}
     candidates = larger or repeated
     picked = _outermost(model, candidates)
-    return [name for name in order if name in picked and failure(model, task, [Drop(name)]) is None]
+    shape = output_shape(model, task) if picked else ()
+    running = (
+        name
+        for name in order
+        if name in picked and failure(model, task, [Drop(name)], expected=shape) is None
+    )
+    return list(islice(running, most))
 
 
 def changes(model: nn.Module, task: Task, names: Sequence[str]) -> dict[str, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ SAMPLES = 256
 BATCH = 32
 # Above this width a full matrix costs more than it tells; its diagonal stays.
 WIDEST = 4096
+MOST_VALUES = 1 << 22
+"""Values of the patches that are cut out at a time: 32 MB in float64."""
 
 
 def second_moments(model: nn.Module, task: Task, names: Iterable[str]) -> dict[str, Tensor]:
@@ -33,13 +36,14 @@ def second_moments(model: nn.Module, task: Task, names: Iterable[str]) -> dict[s
 
     def hook_for(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-            rows = _rows(module, (*args, *named.values())[0])
-            if rows is None or not len(rows):
-                return
-            rows = rows.double()
-            total = rows.T @ rows if rows.shape[1] <= WIDEST else rows.square().sum(0)
-            sums[name] = sums[name] + total if name in sums else total
-            counts[name] = counts.get(name, 0) + len(rows)
+            for part in _parts(module, (*args, *named.values())[0]):
+                rows = _rows(module, part)
+                if rows is None or not len(rows):
+                    return
+                rows = rows.double()
+                total = rows.T @ rows if rows.shape[1] <= WIDEST else rows.square().sum(0)
+                sums[name] = sums[name] + total if name in sums else total
+                counts[name] = counts.get(name, 0) + len(rows)
 
         return hook
 
@@ -55,6 +59,18 @@ def second_moments(model: nn.Module, task: Task, names: Iterable[str]) -> dict[s
             if seen >= SAMPLES:
                 break
     return {name: total / counts[name] for name, total in sums.items()}
+
+
+def _parts(module: Any, x: Tensor) -> Sequence[Tensor]:
+    """Return the input in pieces along its first axis whose patches take bounded memory.
+
+    A convolution's patches are as many times its input as its kernel has places.
+    """
+    if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or not len(x):
+        return (x,)
+    each = x[0].numel() * math.prod(module.kernel_size)
+    parts: Sequence[Tensor] = x.split(max(1, MOST_VALUES // max(1, each)))
+    return parts
 
 
 def _rows(module: Any, x: Tensor) -> Tensor | None:

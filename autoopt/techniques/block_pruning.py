@@ -49,7 +49,7 @@ class BlockPruning:
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that there are no such blocks, or None."""
-        return None if len(droppable(task.model, task)) > 1 else _NONE
+        return None if len(droppable(task.model, task, most=2)) > 1 else _NONE
 
     def edits(self, model: nn.Module, task: Task) -> tuple[Drop, ...]:
         """Return the blocks to leave out.

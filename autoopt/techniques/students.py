@@ -105,7 +105,7 @@ class DepthStudent:
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that there is no such block, or None."""
-        return None if droppable(task.model, task) else _NO_BLOCK
+        return None if droppable(task.model, task, most=1) else _NO_BLOCK
 
     def edits(self, model: nn.Module, task: Task) -> tuple[Drop, ...]:
         """Return the blocks to leave out.
