@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+BEYOND = 1.1
+"""Where the corner of a scaled front lies, whose best is 0 and whose worst is 1."""
+
 
 @dataclass(frozen=True)
 class Front:
@@ -79,11 +82,23 @@ class Front:
         """The member nearest to the best of every axis, each axis scaled to the front's span."""
         if not self.members:
             return None
-        points = self._points(self.members)
-        low, span = points.min(axis=0), points.max(axis=0) - points.min(axis=0)
-        span[span == 0] = 1.0
-        distance = (((points - low) / span) ** 2).sum(axis=1)
-        return self.members[int(distance.argmin())]
+        return self.members[int((self._scaled() ** 2).sum(axis=1).argmin())]
+
+    @cached_property
+    def by_contribution(self) -> tuple[Record, ...]:
+        """The members, each next one that which adds most hypervolume to those before it.
+
+        Each axis is scaled to the front's span; the volume is seen from a tenth beyond its worst.
+        """
+        from moocore import hypervolume
+
+        points = self._scaled()
+        first: list[int] = []
+        rest = list(range(len(self.members)))
+        while rest:
+            adds = [hypervolume(points[[*first, place]], ref=BEYOND) for place in rest]
+            first.append(rest.pop(adds.index(max(adds))))
+        return tuple(self.members[place] for place in first)
 
     def hypervolume(self, reference: Sequence[float]) -> float:
         """Return the volume between the front and a reference point in the axes' own units."""
@@ -132,6 +147,16 @@ class Front:
             f"number {nearest.number} ({nearest.recipe.summary}: {figures}), which breaks "
             f"{' and '.join(broken)}. Loosen that bound or search longer."
         )
+
+    def _scaled(self) -> npt.NDArray[np.float64]:
+        """Return one row a member, each axis from 0, the front's best, to 1, its worst."""
+        points = self._points(self.members)
+        if not len(points):
+            return points
+        low, span = points.min(axis=0), points.max(axis=0) - points.min(axis=0)
+        span[span == 0] = 1.0
+        scaled: npt.NDArray[np.float64] = (points - low) / span
+        return scaled
 
     def _points(self, records: Sequence[Record]) -> npt.NDArray[np.float64]:
         """Return one row a record, every axis turned so that less is better."""

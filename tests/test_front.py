@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from moocore import hypervolume
 
 from autoopt.constraint import Constraint
 from autoopt.errors import ConstraintError, UnknownNameError
@@ -226,6 +228,21 @@ def test_the_knee_is_the_bend_whatever_the_units():
         knee = Front(records, axes).knee
         assert knee is not None
         assert knee.number == 1
+
+
+@quickly
+@given(record_sets)
+def test_by_contribution_each_next_member_adds_less(records: tuple[Record, ...]):
+    front = Front(records, AXES)
+    ordered = front.by_contribution
+    assert sorted(record.number for record in ordered) == sorted(numbers(front))
+    points = np.array([cost(record) for record in ordered], dtype=float).reshape(-1, len(AXES))
+    span = np.ptp(points, axis=0) if len(points) else 1.0
+    scaled = (points - points.min(axis=0, initial=np.inf)) / np.where(span > 0, span, 1.0)
+    volumes = [0.0, *(hypervolume(scaled[: k + 1], ref=1.1) for k in range(len(scaled)))]
+    added = np.diff(volumes)
+    assert (added > 0).all()
+    assert (np.diff(added) <= 1e-12).all()
 
 
 @quickly

@@ -104,7 +104,7 @@ def one_recipe(given: Any) -> Source:
 
 def _of_search(search: Search) -> Source:
     history = search._known()
-    found = [r.recipe for r in history.front.members if r.role != "original"]
+    found = [r.recipe for r in history.front.by_contribution if r.role != "original"]
     return Source(f"the search in {search.folder}", tuple(found), _layers(history))
 
 
