@@ -78,7 +78,9 @@ function createHeader(store, voice) {
     stop.hidden = !store.alive() && !store.pending.has("stop");
     // An answer says that Python has heard; the search itself may need a moment more.
     const stopping = store.pending.has("stop") || store.answers.get("stop")?.ok;
-    const pausing = ["pause", "go_on"].some((kind) => store.pending.has(kind) || store.answers.get(kind)?.ok);
+    // Python's answer may come before what it answers, and after.
+    const asked = paused() ? "go_on" : "pause";
+    const pausing = store.pending.has("pause") || store.pending.has("go_on") || store.answers.get(asked)?.ok;
     stop.disabled = Boolean(stopping);
     pause.disabled = pausing || stop.disabled;
     setText(stop, stopping ? "Stopping…" : "Stop");

@@ -370,6 +370,11 @@ def test_pause_is_said_to_be_under_way_until_it_is_so(panel: BarePanel):
     expect(panel.root.get_by_role("button", name="Going on…")).to_be_disabled()
     panel.send_status(state="running")
     expect(panel.root.get_by_role("button", name="Pause")).to_be_enabled()
+    # The other order.
+    panel.root.get_by_role("button", name="Pause").click()
+    panel.send_status(state="paused")
+    panel.answer("pause")
+    expect(panel.root.get_by_role("button", name="Go on")).to_be_enabled()
 
 
 def test_what_is_bounded_without_being_an_objective_can_be_loosened(page: Page):
