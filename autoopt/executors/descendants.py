@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
@@ -60,12 +61,15 @@ def foreign_orphans(since: float) -> list[psutil.Process]:
     """Return what this process adopted after `since` seconds of the epoch from a dead worker.
 
     A worker leads a session of its own, so what came from it is in another session than this
-    process; what else this process started is in the same.
+    process; what else this process started is in the same. Workers that live are left out.
     """
     found = []
+    workers = {worker.pid for worker in multiprocessing.active_children()}
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if child.create_time() >= since and os.getsid(child.pid) != os.getsid(0):
+            if child.pid in workers or child.create_time() < since:
+                continue
+            if os.getsid(child.pid) != os.getsid(0):
                 found += [child, *child.children(recursive=True)]
     return found
 

@@ -100,6 +100,7 @@ class _Lane:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
+        self._since = time.time()
         self._running: _Running | None = None
         self._pool = self._new_pool()
         # The worker takes seconds to start: it may begin while its owner still gets ready.
@@ -133,6 +134,7 @@ class _Lane:
     def close(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble has none there
         self._pool.join()
+        descendants.end_all(descendants.foreign_orphans(self._since))
 
 
 class ProcessExecutor:
@@ -143,7 +145,6 @@ class ProcessExecutor:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
-        self._since = time.time()
         descendants.adopt_orphans()
         # Further ones are started when they are needed.
         self._lanes = [_Lane(setup)]
@@ -171,4 +172,3 @@ class ProcessExecutor:
         """End the workers, whatever they do."""
         for lane in self._lanes:
             lane.close()
-        descendants.end_all(descendants.foreign_orphans(self._since))
