@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from autoopt.build import Bench, Steps
 from autoopt.cache import Cache
 from autoopt.errors import DisagreementError, RefusedError
-from autoopt.interfaces import Parallel
+from autoopt.interfaces import Parallel, Technique
 from autoopt.measure.measure import score
 from autoopt.precision import quantizable
 from autoopt.recipe import QAT, Recipe
@@ -98,6 +98,9 @@ SKILL_OF = {
 
 WEIGHTS_ONLY = frozenset({"regrow", "rounded"})
 """Techniques that cut nothing: starts for a recovery, which promise other weights."""
+
+HURT, RUIN = 0.3, 10.0
+"""Noise in a weight, of its layer's spread, that leaves something to recover, and nothing."""
 
 ZEROS = 0.02
 """Share of the weights that must have become zero to count as sparser."""
@@ -215,10 +218,15 @@ class Contract:
         assert not _state_differs(untouched, hurt), "its input was changed"
         self._check_network(network)
         self._check_same(network, self._reloaded(network))
-        if not _state_differs(hurt, network):
+        if not (_state_differs(hurt, network) or self._improves_a_ruin(technique)):
             raise AssertionError("no weight and no statistic has changed")
         after = self._check_skill(subject, network)
         return f"{before:.3f} before; {after}"
+
+    def _improves_a_ruin(self, technique: Technique) -> bool:
+        """Say whether a recovery that kept its start, better than every epoch, trains at all."""
+        ruin = _hurt(self.task.model, RUIN)
+        return _state_differs(ruin, technique.apply(copy.deepcopy(ruin), self.task))
 
     def _reloaded(self, network: nn.Module) -> nn.Module:
         with tempfile.TemporaryDirectory() as folder:
@@ -354,15 +362,15 @@ def guessed_quality(task: Task) -> float:
     return task.metric(task.validation.targets().numpy(), average.numpy())
 
 
-def _hurt(model: nn.Module) -> nn.Module:
+def _hurt(model: nn.Module, noise: float = HURT) -> nn.Module:
     """Return a copy as a cut leaves it: weights disturbed, statistics off."""
     network = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim > 1:
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.add_(0.3 * parameter.std() * noise)
+                drawn = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(noise * parameter.std() * drawn)
         for module in network.modules():
             if isinstance(module, _BatchNorm) and isinstance(module.running_var, Tensor):
                 module.running_var *= 3
