@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from autoopt.controller.second_look import WANTED
 from autoopt.history import History
 from autoopt.measurement import Axis
-
-WANTED = 3
-"""Measurements from which on a member of the front counts as verified."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,12 @@ class Verification:
         """Say it in a sentence; empty where nothing was measured again."""
         if not self.further:
             return ""
-        found = ", ".join(f"{name} {share:+.1%}" for name, share in self.optimism.items())
-        return (
+        said = (
             f"{self.verified} of {self.members} strategies of the front were measured at least "
-            f"{WANTED} times; first reports were too good by {found}"
+            f"{WANTED} times"
         )
+        found = ", ".join(f"{name} {share:+.1%}" for name, share in self.optimism.items())
+        return f"{said}; first reports were too good by {found}" if found else said
 
 
 def verification(history: History) -> Verification:
