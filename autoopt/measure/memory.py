@@ -18,8 +18,9 @@ _PROGRAM = """
 import json, re, resource, sys
 from pathlib import Path
 import numpy as np
+import psutil
 from autoopt.interfaces import Parallel
-from autoopt.runtimes import load_runtime
+from autoopt.runtimes.opening import open_artifact
 job = json.load(sys.stdin)
 inputs = [np.ones(shape, dtype) for shape, dtype in job["inputs"]]
 deployment = open_artifact(Path(job["folder"]), Parallel(**job["parallel"]))
