@@ -10,10 +10,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from autoopt.lease import lease
 
 Kind = Literal["networks", "artifacts", "profiles", "searches"]
 
@@ -90,6 +92,10 @@ class Cache:
     def drop(self, kind: Kind, key: str) -> None:
         """Remove an entry, damaged or not; the network or artefact is made anew when needed."""
         shutil.rmtree(self.folder / kind / key, ignore_errors=True)
+
+    def lease(self, kind: Kind, key: str) -> AbstractContextManager[None]:
+        """Give the lease of a key: whoever else wants to make it waits meanwhile."""
+        return lease(self.folder / "leases" / f"{kind}-{key}")
 
     @contextmanager
     def write(self, kind: Kind, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -105,6 +105,9 @@ class FakeExecutor:
     asked: list[tuple[Stage, Recipe, float]] = field(default_factory=list)
     pending: list[FakePending] = field(default_factory=list)
     closed: bool = False
+    width: int = 1
+    apart: bool = False
+    note: str = ""
 
     def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
         self.asked.append((stage, recipe, timeout))

@@ -45,7 +45,9 @@ class TimedExecutor:
     running: list[tuple[Stage, Recipe, Timed]] = field(default_factory=list)
     trained: list[str] = field(default_factory=list)
     widest: int = 0
-    workers: int = 3
+    width: int = 3
+    apart: bool = False
+    note: str = ""
     beside_a_measurement: int = 0
 
     def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Timed:
@@ -53,7 +55,7 @@ class TimedExecutor:
         self.running = [item for item in self.running if item[2].end > now]
         measured = stage == "deployment" or any(s == "deployment" for s, _, _ in self.running)
         self.beside_a_measurement += measured and bool(self.running)
-        if len(self.running) >= self.workers:
+        if len(self.running) >= self.width + self.apart:
             raise RuntimeError("more stages than workers")
         self.widest = max(self.widest, len(self.running) + 1)
         outcome, seconds = usual_answer(stage, recipe), 0.002
@@ -96,7 +98,7 @@ def test_networks_are_trained_side_by_side_and_measured_alone(tmp_path, sampler:
 
 
 def test_one_worker_trains_one_network_at_a_time(tmp_path) -> None:
-    executor = TimedExecutor()
+    executor = TimedExecutor(width=1)
     run(tmp_path, executor, budget=Budget(trials=14))
     assert executor.widest == 1
 
@@ -136,7 +138,7 @@ def test_the_same_seed_gives_the_same_candidates_with_several_workers(tmp_path) 
     orders = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        history, _ = run(tmp_path / name, TimedExecutor(), workers=2, budget=Budget(trials=20))
+        history, _ = run(tmp_path / name, TimedExecutor(width=2), budget=Budget(trials=20))
         orders.append({record.number: record.recipe.id for record in history.records})
     assert orders[0] == orders[1]
 

@@ -167,7 +167,7 @@ class Bench:
                 yield option, dict(zip(dimensions, values, strict=True))
 
     def build_network(self, recipe: Recipe) -> Built:
-        """Make the network of a recipe, or find it.
+        """Make the network of a recipe, or find it; who else makes it just now is waited for.
 
         Raises
         ------
@@ -177,21 +177,22 @@ class Bench:
         if recipe.is_original:
             return Built("original", cached=True, cost=0.0)
         key = self._network_key(recipe)
-        if (entry := self.cache.whole("networks", key)) is not None:
-            return Built(key, True, entry.meta["seconds"], entry.meta["trained"])
-        start = time.perf_counter()
-        network, steps, trained = self._make_network(recipe)
-        seconds = time.perf_counter() - start
-        with self.cache.write("networks", key) as (folder, meta):
-            steps.save(network, folder)
-            meta |= {
-                "seconds": seconds,
-                "created": time.time(),
-                "trained": trained,
-                "task": self.task.fingerprint + self.scope,
-                "recipe": {slot: recipe.to_dict()[slot] for slot in STAGES["network"]},
-                "parameters": sum(p.numel() for p in network.parameters()),
-            }
+        with self.cache.lease("networks", key):
+            if (entry := self.cache.whole("networks", key)) is not None:
+                return Built(key, True, entry.meta["seconds"], entry.meta["trained"])
+            start = time.perf_counter()
+            network, steps, trained = self._make_network(recipe)
+            seconds = time.perf_counter() - start
+            with self.cache.write("networks", key) as (folder, meta):
+                steps.save(network, folder)
+                meta |= {
+                    "seconds": seconds,
+                    "created": time.time(),
+                    "trained": trained,
+                    "task": self.task.fingerprint + self.scope,
+                    "recipe": {slot: recipe.to_dict()[slot] for slot in STAGES["network"]},
+                    "parameters": sum(p.numel() for p in network.parameters()),
+                }
         self._remember(self._networks, key, network.eval())
         return Built(key, False, seconds, trained)
 

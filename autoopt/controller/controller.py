@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 
@@ -24,7 +24,7 @@ from autoopt.history import History
 from autoopt.log import Log
 from autoopt.outcome import Done
 from autoopt.recipe import Recipe
-from autoopt.record import Role
+from autoopt.record import Record, Role
 
 FRESH_PROCESS = 2.0
 """Times as long as the measurement that serving in a fresh process may take."""
@@ -109,6 +109,8 @@ class SearchController:
                 "study": self.job.study,
             },
         )
+        if self.executor.note:
+            session.append("note", {"text": self.executor.note})
         for number in cut_off:
             # An earlier controller was killed over it; it may be tried again.
             session.append("abandoned", {"number": number})
@@ -176,8 +178,12 @@ class SearchController:
         flight = Flight(0 if first else self._next_number(), recipe, role)
         begun = {"number": flight.number, "recipe": recipe.to_dict(), "role": role}
         self._session.append("started", begun)
-        workers = self.job.settings.workers
-        if trains and workers > 1:
+        workers = self.executor.width
+        if self.executor.apart and not first:
+            self._flights.put([flight])
+            while self._flights.crowded:
+                self._tell(self._flights.step())
+        elif trains and workers > 1:
             self._between = self._between if self._waiting else 0
             self._waiting.append(flight)
         else:
@@ -189,13 +195,18 @@ class SearchController:
             self._land()
 
     def _land(self) -> bool:
-        """Train what waits side by side and measure it; return whether anything waited."""
+        """Bring what waits or is under way to its end; return whether there was anything."""
         waiting, self._waiting, self._between = self._waiting, [], 0
+        found = bool(waiting or self._flights.flying)
         self._fly(waiting)
-        return bool(waiting)
+        return found
 
     def _fly(self, flights: Sequence[Flight]) -> None:
-        for record in self._flights.run(flights):
+        self._flights.put(flights)
+        self._tell(self._flights.run())
+
+    def _tell(self, records: Iterable[Record]) -> None:
+        for record in records:
             told = self.history.record(record.number)
             self._agenda.chooser.study.tell(told, self.history.constraints)
 

@@ -33,6 +33,10 @@ class Flight:
         Of its record.
     stage
         What is next, or under way while there is something `pending`.
+    among
+        Candidates that were under way when it was put to them, itself included.
+    again
+        Whether it is tried once more after its worker was killed beside others.
     """
 
     number: int
@@ -42,10 +46,11 @@ class Flight:
     pending: Pending | None = None
     outcome: Outcome | None = None
     begun: float = 0.0
+    among: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
     cached: list[str] = field(default_factory=list)
     artifact: str | None = None
-    alone: bool = False
+    again: bool = False
 
     def record(self) -> Record:
         """Return what became of it."""
@@ -68,47 +73,72 @@ class Flights:
         The run that this belongs to.
     executor
         Where stages run.
+    flying
+        What is under way, in the order in which it was begun.
     """
 
     session: Session
     executor: Executor
+    flying: list[Flight] = field(default_factory=list)
 
-    def run(self, flights: Sequence[Flight]) -> Iterator[Record]:
-        """Bring candidates through their stages and yield their records, also into the log.
+    def put(self, flights: Sequence[Flight]) -> None:
+        """Put candidates to those under way.
 
-        Networks and artefacts are made side by side; while one candidate is measured, nothing
-        else runs. One whose worker was killed among others is tried once more, alone: memory may
-        have been short for several, or the worker was lost.
+        Raises
+        ------
+        Ended
+            If the search was stopped or the budget ended.
+        """
+        self.flying += flights
+        for flight in flights:
+            flight.among = len(self.flying)
+        self._checked(bounded=all(flight.number > 0 for flight in flights))
+
+    def run(self) -> Iterator[Record]:
+        """Bring all that is under way to its end and yield the records, also into the log.
 
         Raises
         ------
         Ended
             If the search was stopped or the budget ended; what is under way is then abandoned.
         """
-        flying = list(flights)
-        try:
-            self._check(bounded=all(flight.number > 0 for flight in flights))
-            while flying:
-                for flight in tuple(flying):
-                    if flight not in flying:
-                        continue
-                    if flight.pending is None and self._may_start(flight, flying):
-                        self._start(flight)
-                    if flight.pending is None:
-                        continue
-                    outcome = flight.pending.poll(POLL_SECONDS / len(flying))
-                    if outcome is None:
-                        self._check(bounded=flight.number > 0)
-                    elif self._ended(flight, outcome, among=len(flights)):
-                        flying.remove(flight)
-                        record = flight.record()
-                        self.session.append("record", record.to_dict())
-                        self._drop_hopeless(record, flying)
-                        yield record
-        except Ended:
-            for flight in flying:
-                self._abandon(flight)
-            raise
+        while self.flying:
+            yield from self.step()
+
+    def step(self) -> Iterator[Record]:
+        """Begin what may begin, look at each candidate once, and yield those that came to an end.
+
+        On one machine networks and artefacts are made side by side, and while one candidate is
+        measured, nothing else runs. One whose worker was killed among others is tried once more,
+        alone: memory may have been short for several, or the worker was lost.
+
+        Raises
+        ------
+        Ended
+            As `run`.
+        """
+        for flight in tuple(self.flying):
+            if flight not in self.flying:
+                continue
+            if flight.pending is None and self._may_start(flight):
+                self._start(flight)
+            if flight.pending is None:
+                continue
+            outcome = flight.pending.poll(POLL_SECONDS / len(self.flying))
+            if outcome is None:
+                self._checked(bounded=flight.number > 0)
+            elif self._ended(flight, outcome):
+                self.flying.remove(flight)
+                record = flight.record()
+                self.session.append("record", record.to_dict())
+                self._drop_hopeless(record)
+                yield record
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more should be begun: all workers have work, and one candidate waits."""
+        training = sum(flight.stage == "network" for flight in self.flying)
+        return training >= self.executor.width or len(self.flying) > self.executor.width + 1
 
     def wait(
         self, stage: Stage, recipe: Recipe, *, timeout: float, bounded: bool = False
@@ -154,7 +184,16 @@ class Flights:
         if bounded and session.seconds_left() <= (session.reserve() if reserve else 0.0):
             raise Ended(session.spent_reason())
 
-    def _ended(self, flight: Flight, outcome: Outcome, *, among: int) -> bool:
+    def _checked(self, *, bounded: bool) -> None:
+        """Check as `_check` does, and abandon what is under way where the search ends."""
+        try:
+            self._check(bounded=bounded)
+        except Ended:
+            while self.flying:
+                self._abandon(self.flying.pop(0))
+            raise
+
+    def _ended(self, flight: Flight, outcome: Outcome) -> bool:
         """Take in the outcome of a stage and say whether it was the candidate's last."""
         flight.pending, flight.outcome = None, outcome
         following = _FOLLOWING.get(flight.stage)
@@ -162,10 +201,10 @@ class Flights:
         payload |= {"next": following, "cached": False}
         if isinstance(outcome, Failure):
             payload |= {"seconds": time.perf_counter() - flight.begun, "failed": True}
-            again = outcome.kind == "out_of_memory" and among > 1 and not flight.alone
+            again = outcome.kind == "out_of_memory" and flight.among > 1 and not flight.again
             if again:
                 payload["next"] = flight.stage
-                flight.alone = True
+                flight.again = True
             self.session.append("stage", payload)
             return not again
         payload["seconds"] = flight.seconds[flight.stage] = outcome.seconds
@@ -180,13 +219,13 @@ class Flights:
             flight.stage = following
         return following is None
 
-    def _drop_hopeless(self, record: Record, flying: list[Flight]) -> None:
+    def _drop_hopeless(self, record: Record) -> None:
         """Abandon what waited for a network that cannot be made."""
         if record.failure is None or record.failure.stage != "network":
             return
         network = record.recipe.stage_id("network")
-        for other in [f for f in flying if f.recipe.stage_id("network") == network]:
-            flying.remove(other)
+        for other in [f for f in self.flying if f.recipe.stage_id("network") == network]:
+            self.flying.remove(other)
             self._abandon(other)
 
     def _abandon(self, flight: Flight) -> None:
@@ -197,24 +236,28 @@ class Flights:
             spent = time.perf_counter() - flight.begun
         self.session.append("abandoned", {"number": flight.number, "seconds": spent})
 
-    def _may_start(self, flight: Flight, flying: Sequence[Flight]) -> bool:
+    def _may_start(self, flight: Flight) -> bool:
         """Say whether a candidate's next stage may begin beside what the others do."""
-        if sum(other.pending is not None for other in flying) >= self.session.job.settings.workers:
-            return False
-        others = [other for other in flying if other is not flight]
-        if any(o.pending is not None and (o.stage == "deployment" or o.alone) for o in others):
-            return False
+        others = [other for other in self.flying if other is not flight]
+        busy = [other for other in others if other.pending is not None]
         network = flight.recipe.stage_id("network")
         if flight.stage == "network" and any(
-            other.pending is not None
-            and other.stage == "network"
-            and other.recipe.stage_id("network") == network
-            for other in others
+            other.stage == "network" and other.recipe.stage_id("network") == network
+            for other in busy
         ):
             # No network is trained twice: once it is there, it is found.
             return False
-        if flight.stage == "deployment" or flight.alone:
-            idle = all(other.pending is None for other in others)
-            # What is still to be made comes first: it goes wide, and measuring does not.
-            return idle and all(o.stage == "deployment" or o.alone for o in others)
-        return True
+        if self.executor.apart:
+            making = [other for other in busy if other.stage == "network"]
+            if flight.stage == "network":
+                return len(making) < self.executor.width
+            return len(making) == len(busy)
+        if len(busy) >= self.executor.width or any(_is_alone(other) for other in busy):
+            return False
+        # What is still to be made comes first: it goes wide, and measuring does not.
+        return not _is_alone(flight) or (not busy and all(map(_is_alone, others)))
+
+
+def _is_alone(flight: Flight) -> bool:
+    """Say whether a candidate's stage has to run alone where all share one machine."""
+    return flight.stage == "deployment" or flight.again

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoopt.executors.cluster import Cluster
 from autoopt.settings import Settings
 
 LOG = "log.sqlite"
@@ -40,6 +41,8 @@ class Job:
         Name of the study in the storage.
     executor
         Name of the executor.
+    cluster
+        Where the executor of a cluster finds its workers.
     sampler
         A person's own Optuna sampler, typed as Any because who writes a job never imports Optuna.
     """
@@ -51,4 +54,5 @@ class Job:
     launched: float
     study: str
     executor: str = "processes"
+    cluster: Cluster | None = None
     sampler: Any = None

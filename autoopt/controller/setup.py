@@ -9,15 +9,15 @@ import psutil
 from autoopt.controller.baselines import original
 from autoopt.controller.job import WORKER_LOG, Job
 from autoopt.executors import WorkerSetup
-
-MEMORY_SHARE = 0.8
-"""Share of the memory that is free at the start which workers may take together."""
+from autoopt.executors.interface import MEMORY_SHARE
 
 
 def worker_setup(job: Job) -> WorkerSetup:
     """Return the setup of a job's workers."""
     settings = job.settings
     limit = settings.limits.memory
+    if limit is None and job.cluster is None:
+        limit = int(MEMORY_SHARE * psutil.virtual_memory().available) // settings.workers
     return WorkerSetup(
         payload=job.payload,
         snapshot=job.snapshot,
@@ -28,11 +28,8 @@ def worker_setup(job: Job) -> WorkerSetup:
         space=settings.space,
         reference=original(),
         measure_seconds=settings.measure_seconds,
-        memory_limit=(
-            int(MEMORY_SHARE * psutil.virtual_memory().available) // settings.workers
-            if limit is None
-            else limit
-        ),
+        memory_limit=limit,
         log=job.folder / WORKER_LOG,
         workers=settings.workers,
+        cluster=job.cluster,
     )

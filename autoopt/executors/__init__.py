@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import cast
 
+from autoopt.executors.cluster import Cluster
 from autoopt.executors.interface import Executor, Pending, WorkerSetup
 from autoopt.interfaces import load_class
 
 EXECUTORS: Mapping[str, str] = MappingProxyType(
     {
+        "dask": "dask:DaskExecutor",
         "inprocess": "inprocess:InProcessExecutor",
         "processes": "processes:ProcessExecutor",
     }
@@ -29,4 +31,4 @@ def load_executor(name: str, setup: WorkerSetup) -> Executor:
     return cast("Executor", load_class("executor", __name__, EXECUTORS, name)(setup))
 
 
-__all__ = ["EXECUTORS", "Executor", "Pending", "WorkerSetup", "load_executor"]
+__all__ = ["EXECUTORS", "Cluster", "Executor", "Pending", "WorkerSetup", "load_executor"]

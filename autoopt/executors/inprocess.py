@@ -24,6 +24,10 @@ class _Finished:
 class InProcessExecutor:
     """No isolation and no time limit: a crash of a candidate is a crash of the search."""
 
+    width = 1
+    apart = False
+    note = ""
+
     def __init__(self, setup: WorkerSetup) -> None:
         self._evaluator = setup.evaluator()
 

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from autoopt.executors.cluster import Cluster
 from autoopt.outcome import Outcome, Stage
 from autoopt.recipe import Recipe
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
     from autoopt.evaluate import Evaluator
+
+
+MEMORY_SHARE = 0.8
+"""Share of the memory that is free at the start which workers of a machine may take together."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,14 @@ class WorkerSetup:
     measure_seconds
         Time that a timing objective may take.
     memory_limit
-        Bytes of private memory that a worker may take; 0 for no limit.
+        Bytes of private memory that a worker may take; 0 for no limit, None for its part of what
+        is free where it starts.
     log
         File that receives what workers print.
     workers
-        Stages that may run at the same time.
+        Stages that may run at the same time on the machine.
+    cluster
+        Where the workers are, if not on this machine.
     """
 
     payload: bytes
@@ -56,9 +64,10 @@ class WorkerSetup:
     space: SearchSpace
     reference: Recipe
     measure_seconds: float
-    memory_limit: int
+    memory_limit: int | None
     log: Path
     workers: int = 1
+    cluster: Cluster | None = None
 
     def evaluator(self) -> Evaluator:
         """Unpack the task and return what runs its stages in this process."""
@@ -89,13 +98,26 @@ class Pending(Protocol):
 
 
 class Executor(Protocol):
-    """Runs as many stages at a time as its setup has workers, or fewer."""
+    """Runs several stages at a time, each isolated from the others."""
+
+    @property
+    def width(self) -> int:
+        """Networks that may be made at the same time; it may change as workers come and go."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether what is measured has a machine of its own, on which nothing is trained.
+
+        Artefacts are made and measured there one at a time, whatever is trained elsewhere. If not,
+        whoever hands stages over starts nothing beside a measurement.
+        """
+
+    @property
+    def note(self) -> str:
+        """What a person should know about where stages run; empty for nothing."""
 
     def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
-        """Hand a stage over; beyond `timeout` seconds it becomes a failure.
-
-        What is measured is handed over alone: its caller starts nothing beside it.
-        """
+        """Hand a stage over; beyond `timeout` seconds it becomes a failure."""
 
     def close(self) -> None:
         """End the workers, whatever they do."""

@@ -143,11 +143,19 @@ class ProcessExecutor:
     Whoever hands stages over sees to it that nothing else runs while something is measured.
     """
 
+    apart = False
+    note = ""
+
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
         descendants.adopt_orphans()
         # Further ones are started when they are needed.
         self._lanes = [_Lane(setup)]
+
+    @property
+    def width(self) -> int:
+        """Networks that may be made at the same time."""
+        return self._setup.workers
 
     def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
         """Hand a stage to a free worker.

@@ -7,6 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from autoopt.settings import Budget, Limits, Settings
 from search_spaces import SearchSpace, preset
 
 if TYPE_CHECKING:
+    from autoopt.executors import Cluster
     from autoopt.task import Task
 
 
@@ -43,6 +45,7 @@ def begin_search(
     study: str,
     launched: float,
     block: bool | None,
+    cluster: Cluster | None = None,
 ) -> Search:
     """Pack model and data, start the controller, and follow it.
 
@@ -55,18 +58,23 @@ def begin_search(
     """
     from autoopt.controller import Job, launch
 
-    # One of its own for each run: an earlier controller, about to end, removes its own.
-    packed = folder.absolute() / f"snapshot-{uuid.uuid4().hex[:8]}"
+    # One of its own for each run: an earlier controller, about to end, removes its own. Workers of
+    # a cluster see the cache and perhaps nothing else.
+    place = folder.absolute() if cluster is None else Path(settings.cache) / "snapshots"
+    packed = place / f"snapshot-{uuid.uuid4().hex[:8]}"
     try:
         with ExitStack() as undo:
             undo.callback(_removed, folder, packed, made=not folder.exists())
             packed.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             payload = _packed(task, own, packed)
             if not study:
                 study = _create(folder, settings)
                 # Last in, first out: the folder is empty when it is looked at.
                 undo.callback(_unlogged, folder)
             job = Job(folder, settings, payload, packed, launched, study, sampler=own.sampler)
+            if cluster is not None:
+                job = replace(job, executor="dask", cluster=cluster)
             controller = launch(job)
             undo.pop_all()
     except (OSError, sqlite3.Error, FolderError) as error:

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import FolderError
 from autoopt.handle.beginning import begin_search, new_settings, task_again, task_of
 from autoopt.handle.handle import Search
+from autoopt.handle.on_cluster import checked_cluster
 from autoopt.handle.request import (
+    cache_folder,
     check_place,
     checked_drop,
     checked_limits,
@@ -61,6 +64,7 @@ def search(
     target: str = "cpu",
     warm_start: Sequence[Any] = (),
     workers: int = 1,
+    client: Any = None,
     block: bool | None = None,
 ) -> Search:
     """Search for smaller and faster versions of a trained model.
@@ -136,6 +140,10 @@ def search(
     workers
         Networks that may be trained at the same time, each with its part of the cores. Nothing
         is trained or built while a candidate is measured.
+    client
+        ``dask.distributed.Client`` of a cluster: every worker trains, one of them measures (named
+        ``measure`` or with the resource label ``measure``, else the first). All of them must share
+        the cache's folder.
     block
         Whether to wait for the end; by default only outside a notebook.
 
@@ -159,6 +167,7 @@ def search(
     where, seed, limits = new_folder(folder), checked_seed(seed), checked_limits(limits)
     check_place(target, storage, threads)
     workers = checked_workers(workers)
+    cluster = checked_cluster(client, cache_folder(cache), workers)
     options: dict[str, Any] = {
         "metric": metric,
         "loss": loss,
@@ -189,7 +198,8 @@ def search(
         workers=workers,
     )
     settings = with_warm_start(settings, warm_start, task, own)
-    return begin_search(where, settings, task, own, study="", launched=launched, block=block)
+    begin = partial(begin_search, where, settings, task, own, cluster=cluster)
+    return begin(study="", launched=launched, block=block)
 
 
 def resume(
@@ -206,6 +216,7 @@ def resume(
     teachers: Sequence[nn.Module] = (),
     objectives: Sequence[Any] = (),
     sampler: object = None,
+    client: Any = None,
     block: bool | None = None,
 ) -> Search:
     """Go on with a search where it stopped, after a crash, a stop or a kernel restart.
@@ -222,6 +233,8 @@ def resume(
         What may be spent from now on; when absent, what is left of the first budget.
     metric, loss, techniques, students, train, teachers, objectives, sampler
         Again, where they were your own functions, classes or objects.
+    client
+        Of a cluster on which to go on; of this machine alone when absent.
     block
         Whether to wait for the end; by default only outside a notebook.
 
@@ -260,8 +273,9 @@ def resume(
         )
     budget = _renewed(attached, budget)
     settings = replace(settings, budget=budget, sampler=own.sampler_name)
-    study = attached._known().study
-    return begin_search(where, settings, task, own, study=study, launched=launched, block=block)
+    cluster = checked_cluster(client, Path(settings.cache), 1)
+    begin = partial(begin_search, where, settings, task, own, cluster=cluster)
+    return begin(study=attached._known().study, launched=launched, block=block)
 
 
 def _renewed(search: Search, budget: float | str | timedelta | Budget | None) -> Budget:
