@@ -153,6 +153,8 @@ class Settings:
         Networks that may be trained at the same time.
     layers
         Name and kind of each layer of the original, so that another model's can be matched.
+    class_axis
+        Axis of the outputs that holds the classes; None without classes, and of older searches.
     """
 
     fingerprint: str
@@ -181,6 +183,7 @@ class Settings:
     only_given: bool = False
     workers: int = 1
     layers: tuple[tuple[str, str], ...] = ()
+    class_axis: int | None = None
 
     @property
     def bounded_axes(self) -> tuple[Axis, ...]:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import autoopt
 from autoopt.controller import importances
-from autoopt.errors import DataError, FolderError
+from autoopt.controller.job import LOG
+from autoopt.errors import ArtifactError, DataError, FolderError, SearchError
 from autoopt.handle.ablation import FOLDER, steps_to, with_records
 from autoopt.handle.explanation import Explanation
+from autoopt.handle.export import FORMATS
 from autoopt.handle.next_steps import next_steps
 from autoopt.handle.on_test import on_test
 from autoopt.handle.search_explanation import explain_search
@@ -23,7 +29,16 @@ from autoopt.panel.steps import StepRow, steps_svg
 from autoopt.recipe import Recipe
 from autoopt.task import make_task
 from tests.record_builds import AXES, SMALL, Story, failed, measured
-from tests.small_searches import digits, finished_search, images, trained_cnn, trained_mlp
+from tests.small_searches import (
+    digits,
+    finished_search,
+    images,
+    narrow,
+    start,
+    trained_cnn,
+    trained_mlp,
+    until,
+)
 
 # ------------------------------------------------------------------ the way to a strategy
 
@@ -102,6 +117,39 @@ def test_classes_groups_and_disagreement_are_counted_on_the_same_samples():
         on_test(task, Answers(mine), Answers(right), even[:3])  # type: ignore[arg-type]  # a fake
 
 
+def by_group(groups: Any) -> tuple[dict[str, Any], ...]:
+    """Return what is said of the test part of the digits by these groups."""
+    task = make_task(trained_mlp(), digits(), threads=1)
+    right = np.eye(10, dtype=np.float32)[task.test.targets().numpy()]
+    return on_test(task, Answers(right), Answers(right), groups).groups  # type: ignore[arg-type]  # fakes
+
+
+def test_samples_without_a_group_are_one_of_their_own():
+    count = len(make_task(trained_mlp(), digits(), threads=1).test)
+    column = np.arange(count) % 3 * 1.0
+    column[column == 2] = np.nan
+    rows = by_group(column)
+    assert [row["group"] for row in rows] == [0.0, 1.0, "unknown"]
+    assert sum(row["samples"] for row in rows) == count
+    words = pd.Series(["b", None, "a", pd.NA] * count, name="site")[:count]
+    rows = by_group(words)
+    assert [row["site"] for row in rows] == ["a", "b", "unknown"]
+    assert sum(row["samples"] for row in rows) == count
+    days = pd.to_datetime(pd.Series(["2026-01-02", "2026-01-01", None] * count))[:count]
+    assert [str(row["group"])[:10] for row in by_group(days)] == [
+        "2026-01-01", "2026-01-02", "unknown"
+    ]  # fmt: skip
+    assert len(by_group(iter(column))) == 3
+    mixed = by_group([*["x", 1] * (count // 2), *["x"] * (count % 2)])
+    assert {row["group"] for row in mixed} == {"x", 1}
+
+
+@pytest.mark.parametrize("groups", [3, "abc", [[1, 2]]])
+def test_groups_that_are_no_column_are_refused(groups):
+    with pytest.raises(DataError, match="`groups` must hold one value for each sample"):
+        by_group(groups)
+
+
 def test_values_are_compared_by_their_distance():
     x, _ = digits()
     y = x[:, :1] * 2 + 1
@@ -150,6 +198,9 @@ def test_the_picture_draws_what_was_measured_and_says_what_was_not():
     assert picture.count('<rect class="ao-accent"') == 2 * 2  # latency and size of both
     assert picture.count("<circle") == 2
     assert "not by itself: killed by signal 9" in picture
+    # Ten milliseconds became two, four megabytes one.
+    assert "÷ 5.0</tspan>" in picture
+    assert "÷ 4.0</tspan>" in picture
     none = steps_svg([StepRow(name="a<b", values={}, missing="")], [])
     assert "a&lt;b" in none
     objective = Objective(name="size", label="size", unit="MB", direction="minimize")
@@ -256,6 +307,71 @@ def test_a_strategy_is_explained_from_its_log_and_completed_by_measuring(copied)
     with pytest.raises(FolderError, match="its own model and data"):
         strategy.explain(trained_mlp(), digits())
     assert len(copied.trials) == len(finished_search().trials)
+
+
+@pytest.mark.slow
+def test_nothing_is_measured_beside_a_search_that_still_runs(tmp_path):
+    search = start(tmp_path / "search", budget="200 trials", objectives=["latency"], block=False,
+                   space=narrow(parallel=["default", "tuned"], runtime=["eager"]))  # fmt: skip
+    until(lambda: len(search.strategies) >= 2, "two candidates")
+    strategy = search.pick(0)
+    assert strategy.explain().test is None
+    with pytest.raises(SearchError, match="still runs, and measuring beside it would spoil"):
+        strategy.explain(trained_mlp(), digits())
+    with pytest.raises(SearchError, match=r"wait\(\) for its end, stop\(\) or pause\(\) it"):
+        strategy.export(tmp_path / "export", format="onnx", model=trained_mlp(), data=digits())
+    assert not (tmp_path / "export").exists()
+    search.stop()
+    search.wait(60)
+    assert strategy.explain(trained_mlp(), digits()).test is not None
+
+
+@pytest.mark.slow
+def test_an_export_in_another_format_is_explained_with_what_it_was_given(copied, tmp_path):
+    known = {record.recipe for record in copied._known().records}
+    strategy, wanted = next(
+        (s, name) for s in copied.strategies for name, (runtime, *_) in FORMATS.items()
+        if s.recipe["quantization"].option == "float32"
+        and s.recipe.replaced(runtime=(runtime, {})) not in known
+    )  # fmt: skip
+    given: dict[str, Any] = {"model": trained_cnn(), "data": images()}
+    folder = strategy.export(tmp_path / "new", format=wanted, **given)
+    report = (folder / "report.html").read_text()
+    assert "On the test part" in report
+    assert "not measured;" not in report
+    # All of it lies beside the search, and travels with it.
+    assert [item.name for item in (copied.folder / FOLDER).iterdir() if item.name == FOLDER] == []
+    with zipfile.ZipFile(copied.pack(tmp_path / "sent.zip")) as archive:
+        archive.extractall(tmp_path / "sent")
+    with sqlite3.connect(tmp_path / "sent" / "search" / LOG) as log:  # no such cache there
+        log.execute("UPDATE events SET payload=replace(payload, ?, '/nowhere')",
+                    [copied.settings.cache])  # fmt: skip
+    sent = autoopt.open(tmp_path / "sent" / "search")
+    again = sent.pick(strategy.number)
+    assert [step.record for step in again.explain().steps] == [
+        step.record for step in strategy.explain().steps
+    ]
+    assert sent.settings.cache == "/nowhere"
+    assert again.export(tmp_path / "again", format=wanted).is_dir()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_written_is_refused_before_anything_is_built(copied, tmp_path, monkeypatch):
+    def built(*_: Any) -> None:
+        raise AssertionError("it was built")
+
+    monkeypatch.setattr("autoopt.handle.export.in_format", built)
+    monkeypatch.setattr("autoopt.handle.export.explain_strategy", built)
+    strategy = copied.pick(0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    given: dict[str, Any] = {"format": "onnx", "model": trained_cnn(), "data": images()}
+    with pytest.raises(FolderError, match="something else than an export"):
+        strategy.export(tmp_path / "mine", **given)
+    with pytest.raises(ArtifactError, match="which has 10"):
+        strategy.export(tmp_path / "new", labels=["a", "b"], **given)
+    with pytest.raises(ArtifactError, match="plain values"):
+        strategy.export(tmp_path / "new", preprocessing=object(), **given)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from packaging.requirements import Requirement
 from torch import nn
 
 from autoopt.errors import ArtifactError, FolderError
-from autoopt.exporting import Meaning, export_strategy, recipe_text
+from autoopt.exporting import Meaning, check_destination, export_strategy, recipe_text
 from autoopt.exporting import folder as folder_module
 from autoopt.exporting.report import report_html
-from autoopt.exporting.sections import report_sections
+from autoopt.exporting.sections import FRONT, STEPS, report_sections
 from autoopt.handle.recipes import recipe_source
 from autoopt.interfaces import Parallel, Quantization
 from autoopt.loading import load
 from autoopt.recipe import Recipe
 from autoopt.runtimes import RUNTIMES, load_runtime
+from autoopt.runtimes.artifact import changed_texts, read_manifest
 from autoopt.task import make_task
 from tests.record_builds import SMALL
 from tests.runtime_builds import TOLERANCE, assert_same, built, distance, expected, samples
@@ -371,9 +373,50 @@ def test_a_report_compares_the_export_with_the_original():
     (figures,) = sections["figures"]
     assert figures["original"] == "12 ms (10.8 to 13.2)"
     assert figures["exported"] == "1.5 ms (1.35 to 1.65)"
-    assert [item["number"] for item in sections["front"]] == [7]
-    assert sections["front"][0]["latency (ms)"] == 1.5
+    assert [item["number"] for item in sections[FRONT]] == [7]
+    assert sections[FRONT][0]["latency (ms)"] == 1.5
+    assert sections["cards"] == {"latency": "1.5 ms"}
     assert "notes" not in sections
+
+
+def test_a_report_opens_with_what_counts_and_marks_what_is_exported():
+    def stat(value: float, unit: str = "") -> dict[str, Any]:
+        return {"value": value, "low": value, "high": value, "n": 1, "unit": unit}
+
+    environment = {"processor": "A", "memory_mb": 2048, "time": 0.0, "instruction_sets": ["x", "y"],
+                   "numpy": "2.0"}  # fmt: skip
+    mine = {"stats": {"size": stat(1.0, "MB"), "latency": stat(2.5, "ms")}, "speedup": stat(8.04),
+            "environment": environment}  # fmt: skip
+    rows = [{"number": n, "front": False, "role": "search", "values": {"size": [1.0]},
+             "recommended": n == 4, "summary": f"s{n}"} for n in (3, 4)]  # fmt: skip
+    sections = report_sections(
+        {
+            "record": {"measurement": mine},
+            "original": {"measurement": {"stats": {"size": stat(7.0, "MB")}}},
+            "compared": "8.0× at −0.6 pt",
+            "quality": "accuracy",
+            "request_size": 16,
+            "parallel": {"threads": 2, "replicas": 1, "batch": 0, "pinned": True},
+            "rows": rows,
+            "objectives": [{"name": "size", "label": "size", "unit": "MB"}],
+            "explained": {"layer by layer": ["x"], STEPS: ["y"], "in words": ["z"]},
+        }
+    )  # fmt: skip
+    assert sections["cards"] == {
+        "as fast": "8.0×", "as small": "7.0×",
+        "accuracy, validation part": "−0.6 pt", "latency, 16 samples": "2.5 ms",
+    }  # fmt: skip
+    assert [row["recipe"] for row in sections[FRONT]] == ["s4 ★"]
+    spread = {"samples a request": 16, "threads": 2, "pinned": True}
+    assert sections["how a request is spread"] == spread
+    assert sections["measured on"]["when"] == "1970-01-01 00:00 UTC"
+    assert sections["measured on"]["versions"] == {"numpy": "2.0"}
+    assert list(sections)[:6] == ["title", "cards", "in words", "figures", STEPS, FRONT]
+    page = report_html(sections, charts={FRONT: "<svg>1</svg>", STEPS: "<svg>2</svg>"})
+    assert page.index("<svg>2</svg>") < page.index("<svg>1</svg>") < page.index("s4 ★")
+    assert "<dt>as small</dt><dd>7.0×</dd>" in page
+    assert "<td>x, y</td>" in page
+    assert "<td>yes</td>" in page
 
 
 def test_a_report_escapes_what_is_not_ours_and_shows_tables():
@@ -383,12 +426,13 @@ def test_a_report_escapes_what_is_not_ours_and_shows_tables():
             "front": [{"latency (ms)": 1.23456, "recipe": "<b>"}, {"accuracy": 0.99}],
             "notes": ["a & b"],
         },
-        chart="<svg></svg>",
+        charts={"front": "<svg></svg>"},
     )
     assert "<script>" not in page
     assert "<b>" not in page
     assert "<svg></svg>" in page
-    assert "<td>1.235</td><td>&lt;b&gt;</td>" in page
+    assert '<td class="n">1.235</td><td>&lt;b&gt;</td>' in page
+    assert page.index("Front</h2><figure><svg></svg></figure><table") > 0
     assert "<li>a &amp; b</li>" in page
     assert "http" not in page
 
@@ -412,6 +456,7 @@ def test_an_export_describes_itself_to_programs_and_people(tmp_path):
     ]  # fmt: skip
     assert schema["output"]["shape"] == ["samples", 4]
     assert schema["labels"] == ["a", "b", "c", "<d>"]
+    assert schema["labels_axis"] == 1
     assert schema["preprocessing"] == {"mean": 0.5}
     assert (folder / "requirements.txt").read_text() == (
         "# measured under Python 3.11.7\nnumpy==2.0\nonnxruntime==1.2\n"
@@ -423,10 +468,47 @@ def test_an_export_describes_itself_to_programs_and_people(tmp_path):
     assert "samples" not in json.loads((folder / "measured.json").read_text())["measurement"]
 
 
+def test_labels_of_dense_classes_name_the_axis_that_holds_them(tmp_path):
+    network = nn.Conv2d(1, 3, 3, padding=1).eval()
+    images = np.random.default_rng(0).standard_normal((30, 1, 6, 5)).astype(np.float32)
+    task = make_task(network, (images, np.zeros((30, 6, 5), np.int64)), request_size=4, threads=1)
+    (tmp_path / "artifact").mkdir()
+    load_runtime("onnxruntime").build(network, Quantization(), task, tmp_path / "artifact")
+    meaning = Meaning(labels=["sky", "sea", "land"], axis=task.form.axis)
+    folder = export_strategy(tmp_path / "artifact", "", {}, tmp_path / "e", meaning=meaning)
+    schema = json.loads((folder / "schema.json").read_text())
+    assert schema["output"]["shape"] == ["samples", 3, 6, 5]
+    assert schema["labels_axis"] == 1
+    with pytest.raises(ArtifactError, match=r"which has 3 \(axis 1 of"):
+        export_strategy(tmp_path / "artifact", "", {}, tmp_path / "f",
+                        meaning=replace(meaning, labels=list("abcde")))  # fmt: skip
+
+
+def test_every_text_of_an_export_has_its_checksum(tmp_path):
+    folder = exported(tmp_path / "export")
+    manifest = read_manifest(folder)
+    names = {item.name for item in folder.iterdir()}
+    assert set(manifest.texts) | set(manifest.files) | {"artifact.json"} == names
+    assert changed_texts(folder, manifest) == ()
+    (folder / "recipe.yaml").write_text("cut sh")
+    assert changed_texts(folder, manifest) == ("recipe.yaml",)
+
+
+def test_a_destination_that_cannot_be_written_is_refused_at_once(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError, match=r"/file' is no folder that may be written"):
+        check_destination(tmp_path / "file" / "a" / "b", overwrite=False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(FolderError, match="is no folder that may be written"):
+        check_destination(tmp_path / "a" / "b", overwrite=False)
+
+
 @pytest.mark.parametrize(
     ("meaning", "message"),
     [
-        (Meaning(labels=["a", "b"]), "which has 4, but got 2"),
+        (Meaning(labels=["a", "b"]), r"which has 4 \(axis 1 of samples × 4\), but got 2"),
+        (Meaning(labels="abcd"), "must be a list of names, but got the text 'abcd'"),
+        (Meaning(labels=["a"], axis=0), "samples × 4 has none"),
         (Meaning(preprocessing=object()), "plain values that JSON holds"),
         (Meaning(preprocessing=float("nan")), "plain values that JSON holds"),
     ],

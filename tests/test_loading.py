@@ -317,7 +317,14 @@ def measured_on(folder: Path, **environment: object) -> None:
     here = {**load_target("cpu").describe(), **environment}
     found = {"format": 1, "request_size": 4,
              "measurement": {"stats": {"latency": stat}, "environment": here}}  # fmt: skip
-    (folder / "measured.json").write_text(json.dumps(found))
+    rewrite(folder, "measured.json", json.dumps(found))
+
+
+def rewrite(folder: Path, name: str, text: str) -> None:
+    """Put another text into an export, as if that had been exported."""
+    (folder / name).write_text(text)
+    texts = json.loads((folder / "artifact.json").read_text())["texts"]
+    change(folder, texts={**texts, name: checksum(folder / name)})
 
 
 def test_an_export_is_measured_again_beside_its_report(folder):
@@ -330,7 +337,76 @@ def test_an_export_is_measured_again_beside_its_report(folder):
         assert found.latency.low <= found.latency.value <= found.latency.high
         assert found.ratio == found.latency.value / 1000
         assert "times the reported" in str(found)
-        assert predict.benchmark(samples("cnn", 7), seconds=0.1).samples == 7
+        assert found.ratio is not None
+        assert found.reported_samples == 4
+        named = predict.benchmark(x=samples("cnn", 4), seconds=0.1)
+        assert named.ratio is not None
+
+
+def test_a_request_of_another_size_is_timed_and_not_compared(folder):
+    measured_on(folder)
+    with load(folder) as predict:
+        found = predict.benchmark(samples("cnn", 7), seconds=0.1)
+    assert found.samples == 7
+    assert found.ratio is None
+    assert "the report timed 4 samples a request" in str(found)
+    assert "not compared" in str(found)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
+def test_a_benchmark_needs_a_time(folder, seconds):
+    with load(folder) as predict, pytest.raises(ValueError, match="positive and finite"):
+        predict.benchmark(seconds=seconds)
+
+
+GARBLED = [
+    ({"measurement": [1]}, "`measurement` must be an object"),
+    ({"measurement": {"stats": 3}}, "`stats` must be an object, but got 3"),
+    ({"measurement": {"stats": {"latency": 7}}}, "the latency is garbled"),
+    ({"measurement": {"stats": {"latency": {"value": 1}}}}, "the latency is garbled"),
+    ({"measurement": {"stats": {"latency": {"value": "a", "low": "a", "high": "b", "n": 1}}}},
+     "the latency is garbled"),
+    ({"measurement": {"stats": {"latency": {"value": 0, "low": 0, "high": 0, "n": 1}}}},
+     "must be positive"),
+    ({"measurement": {"environment": ["x86"]}}, "`environment` must be an object"),
+    ({"request_size": "x"}, "`request_size` must be a positive whole number, but got 'x'"),
+    ({"request_size": -3}, "but got -3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "message"), GARBLED)
+def test_garbled_figures_are_named(folder, fields, message):
+    rewrite(folder, "measured.json", json.dumps({"format": 1, **fields}))
+    with pytest.raises(ArtifactError, match=message):
+        load(folder)
+
+
+def test_figures_that_were_altered_or_are_gone_are_refused(folder):
+    found = json.loads((folder / "measured.json").read_text())
+    (folder / "measured.json").write_text(json.dumps({**found, "request_size": 9}))
+    with pytest.raises(ArtifactError, match=r"'measured\.json' .* is not what was exported"):
+        load(folder)
+    (folder / "measured.json").unlink()
+    with pytest.raises(ArtifactError, match=r"'measured\.json' is missing"):
+        load(folder)
+
+
+def test_texts_that_were_altered_cut_short_or_are_gone_are_named(folder):
+    (folder / "recipe.yaml").write_text("slots: {")
+    (folder / "report.html").unlink()
+    (folder / "predict.py").unlink()
+    (folder / "predict.py").symlink_to("/etc/hostname")
+    with pytest.warns(UserWarning, match=r"predict\.py, recipe\.yaml, report\.html; the model"):
+        predict = load(folder)
+    with predict:
+        assert_same(predict(samples("cnn", 2)), expected("cnn", 2))
+
+
+@pytest.mark.parametrize("texts", [{"../x": "0"}, {"/etc/hostname": "0"}, {"x": 3}, [1]])
+def test_texts_outside_of_the_folder_are_refused(folder, texts):
+    change(folder, texts=texts)
+    with pytest.raises(ArtifactError, match=r"artifact\.json"):
+        load(folder)
 
 
 def test_another_processor_is_said_and_loads_nevertheless(folder):

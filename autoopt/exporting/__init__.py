@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from autoopt.exporting.described import Meaning
-from autoopt.exporting.folder import export_strategy
+from autoopt.exporting.described import Meaning, check_meaning
+from autoopt.exporting.folder import check_destination, export_strategy
 from autoopt.exporting.recipe_text import recipe_text
+from autoopt.exporting.sections import FRONT, STEPS
 
-__all__ = ["Meaning", "export_strategy", "recipe_text"]
+__all__ = [
+    "FRONT",
+    "STEPS",
+    "Meaning",
+    "check_destination",
+    "check_meaning",
+    "export_strategy",
+    "recipe_text",
+]

@@ -64,10 +64,13 @@ class Meaning:
         Name of each column of the output, in order.
     preprocessing
         What was done to raw data before it came to the model: words, or plain values.
+    axis
+        Axis of the output that the labels name; the last where it is not known.
     """
 
     labels: Sequence[str] = ()
     preprocessing: Any = None
+    axis: int | None = None
 
 
 def described(manifest: Manifest, report: Mapping[str, Any], meaning: Meaning) -> dict[str, str]:
@@ -88,21 +91,51 @@ def described(manifest: Manifest, report: Mapping[str, Any], meaning: Meaning) -
     }
 
 
+def check_meaning(manifest: Manifest, meaning: Meaning) -> None:
+    """Raise unless what a person says fits an artefact.
+
+    Raises
+    ------
+    ArtifactError
+        As `described`.
+    """
+    _json(_schema(manifest, meaning))
+
+
 def _schema(manifest: Manifest, meaning: Meaning) -> dict[str, Any]:
-    labels = list(map(str, meaning.labels))
-    columns = manifest.output.shape[-1] if len(manifest.output.shape) > 1 else None
-    if labels and len(labels) != columns:
-        raise ArtifactError(
-            f"`labels` must name each column of the output, which has {columns}, but got "
-            f"{len(labels)}."
-        )
+    labels, axis = _labels(manifest.output, meaning)
     return {
         "format": FORMAT,
         "inputs": [_port(port, manifest.options["batch"]) for port in manifest.inputs],
         "output": _port(manifest.output, manifest.options["batch"]),
         "labels": labels,
+        # Scores of dense classes lie on another axis than the last.
+        "labels_axis": axis,
         "preprocessing": meaning.preprocessing,
     }
+
+
+def _labels(output: Port, meaning: Meaning) -> tuple[list[str], int | None]:
+    """Return the labels and the axis of the output that they name, None without labels."""
+    if isinstance(meaning.labels, str):
+        raise ArtifactError(
+            f"`labels` must be a list of names, but got the text {meaning.labels!r}."
+        )
+    labels = list(map(str, meaning.labels))
+    if not labels:
+        return [], None
+    axes = len(output.shape)
+    axis = (-1 if meaning.axis is None else meaning.axis) % axes
+    if axis == 0 or output.shape[axis] is None:
+        raise ArtifactError(
+            f"`labels` must name the columns of the output, but its shape {_shape(output)} has none"
+        )
+    if len(labels) != output.shape[axis]:
+        raise ArtifactError(
+            f"`labels` must name each column of the output, which has {output.shape[axis]} (axis "
+            f"{axis} of {_shape(output)}), but got {len(labels)}."
+        )
+    return labels, axis
 
 
 def _port(port: Port, batch: int | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def export_strategy(
     destination: str | os.PathLike[str],
     *,
     parallel: Parallel | None = None,
-    chart: str = "",
+    charts: Mapping[str, str] | None = None,
     meaning: Meaning | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -53,8 +53,8 @@ def export_strategy(
         The folder to make.
     parallel
         How to spread requests; by default the report's ``parallel``, or else the task's threads.
-    chart
-        Figures for the report, as HTML or SVG of autoopt's own making: they are not escaped.
+    charts
+        Heading to figure for the report, as HTML or SVG of autoopt's own making: not escaped.
     meaning
         What the person says about inputs and outputs.
     overwrite
@@ -74,14 +74,15 @@ def export_strategy(
     """
     manifest = read_manifest(artifact_folder)
     verify_files(artifact_folder, manifest)
-    target = Path(destination).absolute()
-    _check_destination(target, overwrite=overwrite)
+    target = check_destination(destination, overwrite=overwrite)
     default = report.get("parallel") or {"threads": manifest.options["threads"]}
     spread = parallel or Parallel(**default)
     manifest = replace(manifest, options={**manifest.options, "parallel": _written(spread)})
     texts = {
         "recipe.yaml": recipe_yaml,
-        "report.html": report_html({**report_sections(report), "recipe": recipe_yaml}, chart=chart),
+        "report.html": report_html(
+            {**report_sections(report), "recipe": recipe_yaml}, charts=charts
+        ),
         "predict.py": predict_script(manifest, spread),
         **described(manifest, report, meaning or Meaning()),
     }
@@ -119,10 +120,29 @@ def _fill(
         shutil.copyfile(artifact_folder / name, folder / name)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    write_manifest(folder, manifest, manifest.files)
+    write_manifest(folder, manifest, manifest.files, texts)
 
 
-def _check_destination(target: Path, *, overwrite: bool) -> None:
+def check_destination(destination: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Return the absolute path of a folder that may be written.
+
+    Raises
+    ------
+    FolderError
+        If it holds anything that is not an export, or an export and `overwrite` is not set, or
+        cannot be made there.
+    """
+    target = Path(destination).absolute()
+    _check_free(target, overwrite=overwrite)
+    parent = next(folder for folder in target.parents if os.path.lexists(folder))
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise FolderError(
+            f"cannot export to {str(target)!r}: {str(parent)!r} is no folder that may be written."
+        )
+    return target
+
+
+def _check_free(target: Path, *, overwrite: bool) -> None:
     """Refuse to touch what is not an export, and exports too unless told."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise FolderError(f"{str(target)!r} is not a folder; give another.")

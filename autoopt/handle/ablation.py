@@ -79,11 +79,19 @@ def with_records(
         Of what was measured for explanations; its timings are brought to the search's scale by the
         original, which was timed beside both.
     """
-    known: dict[str, Record] = {}
-    for record in _scaled(side, history) if side else ():
-        known[record.recipe.id] = record
-    known |= {record.recipe.id: record for record in history.records}
-    return tuple(replace(step, record=known.get(step.recipe.id)) for step in steps)
+    return tuple(replace(step, record=tried(step.recipe, history, side)) for step in steps)
+
+
+def tried(recipe: Recipe, history: History, side: History | None = None) -> Record | None:
+    """Return the latest record of a recipe, of the search before what was measured beside it.
+
+    Its timings are on the scale of the search.
+    """
+    own = [record for record in history.records if record.recipe == recipe]
+    beside = (
+        [record for record in _scaled(side, history) if record.recipe == recipe] if side else []
+    )
+    return next(reversed(own or beside), None)
 
 
 def side_history(folder: Path | None) -> History | None:

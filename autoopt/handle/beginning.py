@@ -194,6 +194,7 @@ def new_settings(
         own_objectives=tuple(sorted(own.objectives)),
         sampler=own.sampler_name,
         layers=tuple((layer.name, layer.kind) for layer in layers_of(task.model)),
+        class_axis=task.form.axis,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt.errors import ArtifactError, FolderError
+from autoopt.errors import ArtifactError, FolderError, SearchError
 from autoopt.handle.ablation import Step, measure_missing, side_history, steps_to, with_records
 from autoopt.handle.beginning import task_again
 from autoopt.handle.explanation import Explanation
+from autoopt.handle.handle import Search
 from autoopt.handle.layer_changes import kept_layers, layer_changes
 from autoopt.handle.on_test import OnTest, on_test
 from autoopt.handle.request import Own, own_parts
@@ -68,6 +70,8 @@ def task_given(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
     ------
     FolderError
         If they are others than the search's, or it has no folder.
+    SearchError
+        If the search still runs: what is computed beside it would spoil its timings.
     """
     again = dict(given.again or {})
     own = own_parts(again.get("techniques"), again.get("students"), again.get("train"), SAMPLERS[0])
@@ -76,6 +80,7 @@ def task_given(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
     settings = strategy.history.settings
     if settings is None or strategy.folder is None:
         raise FolderError("a strategy can be measured further only where its search has a folder")
+    _check_quiet(strategy.folder)
     task = task_again(
         strategy.folder,
         settings,
@@ -86,6 +91,17 @@ def task_given(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
         teachers=again.get("teachers") or (),
     )
     return task, own
+
+
+def _check_quiet(folder: Path) -> None:
+    """Raise while a search runs, unless it is paused."""
+    search = Search(folder, None)
+    if search.alive and search.status.state != "paused":
+        raise SearchError(
+            f"the search in {folder} still runs, and measuring beside it would spoil the timings "
+            "of both: wait() for its end, stop() or pause() it, or leave model and data away for "
+            "what is known already"
+        )
 
 
 def _steps(strategy: Strategy, task: Task | None, own: Own) -> tuple[Step, ...]:
@@ -130,8 +146,6 @@ def _on_test(
 
 def _sensitivity(strategy: Strategy, task: Task, own: Own) -> dict[str, float] | None:
     """Return what the outputs lose for each layer brought to the precision alone, or None."""
-    from pathlib import Path
-
     from autoopt.build import Bench
     from autoopt.cache import Cache
     from autoopt.runtimes.layers import LAYER_BITS
@@ -189,6 +203,7 @@ def _best_and_worst(strategy: Strategy, steps: Sequence[Step]) -> list[str]:
     """Say which step improved each objective most, and which cost most of the quality."""
     axes = strategy.history.settings.axes if strategy.history.settings else ()
     said = []
+    partly = "Of what was measured, " if any(step.record is None for step in steps) else ""
     for axis in axes:
         changes = _changes(steps, axis)
         if not changes:
@@ -199,7 +214,8 @@ def _best_and_worst(strategy: Strategy, steps: Sequence[Step]) -> list[str]:
             gain = -gain
         span = f"{words}: {before:.4g} to {after:.4g} {axis.unit}".rstrip()
         verb = "was lost most" if axis == axes[0] else "improved most"
-        said += [f"{axis.name.capitalize()} {verb} by {span}."] if gain > 0 else []
+        name = axis.name if partly else axis.name.capitalize()
+        said += [f"{partly}{name} {verb} by {span}."] if gain > 0 else []
     return said
 
 

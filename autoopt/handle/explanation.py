@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from autoopt.exporting.sections import STEPS
 from autoopt.handle.ablation import Step
 from autoopt.handle.layer_changes import COLUMNS
 from autoopt.handle.on_test import OnTest
@@ -107,9 +108,9 @@ class Explanation:
         """Return heading to content, plain values, as reports show them."""
         found: dict[str, Any] = {
             "in words": list(self.words),
-            "what each step cost and gained": [
+            STEPS: [
                 {key: value for key, value in row.items() if value not in (None, "")}
-                for row in _step_rows(self.steps, self.axes, intervals=False)
+                for row in self._step_words()
             ],
             "layer by layer": [_layer_row(row, self.sensitivity) for row in self.layer_rows],
         }
@@ -124,8 +125,7 @@ class Explanation:
     def __repr__(self) -> str:
         """Show the words and the tables."""
         parts = [self.title, *(f"- {line}" for line in self.words)]
-        shown = _step_rows(self.steps, self.axes, intervals=False)
-        parts += ["", _as_text(shown), "", self._layer_text()]
+        parts += ["", _as_text(self._step_words()), "", self._layer_text()]
         if self.test and self.test.groups:
             parts += ["", _as_text([_shown(row) for row in self.test.groups])]
         return "\n".join([*parts, *(f"({line})" for line in self.missing)])
@@ -135,8 +135,21 @@ class Explanation:
 
         sections = self.sections()
         words = "".join(f"<li>{escape(line)}</li>" for line in sections.pop("in words"))
-        rest = "".join(section_html(heading, content) for heading, content in sections.items())
-        return f"<h3>{escape(self.title)}</h3><ul>{words}</ul>{self.picture}{rest}"
+        figures = {STEPS: self.picture}
+        rest = "".join(
+            section_html(heading, content, figure=figures.get(heading, ""))
+            for heading, content in sections.items()
+        )
+        return f"<h3>{escape(self.title)}</h3><ul>{words}</ul>{rest}"
+
+    def _step_words(self) -> list[dict[str, Any]]:
+        """Return the steps as people read them: no intervals, and names with units."""
+        names = {a.column: f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes}
+        names["speedup"] = "times as fast"
+        if self.axes:
+            names[f"test_{self.axes[0].column}"] = f"{self.axes[0].name} on the test part"
+        rows = _step_rows(self.steps, self.axes, intervals=False)
+        return [{names.get(key, key): value for key, value in row.items()} for row in rows]
 
     def _layer_text(self) -> str:
         return _as_text([_layer_row(row, self.sensitivity) for row in self.layer_rows])

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, UnknownNameError
-from autoopt.handle.ablation import FOLDER, measure_missing, side_history
+from autoopt.handle.ablation import measure_missing, side_history, tried
 from autoopt.handle.advice import speed_axis
 from autoopt.handle.explain import explain_strategy, task_given
 from autoopt.handle.rows import axis_rows, record_rows
 from autoopt.handle.strategy import Given, Strategy
-from autoopt.history import History
-from autoopt.recipe import Recipe
-from autoopt.record import Record
 
 if TYPE_CHECKING:
     from autoopt.handle.explanation import Explanation
+    from autoopt.panel.messages import Row
 
 FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"onnx": ("onnxruntime",), "openvino": ("openvino",), "pt2": ("eager", "compiled")}
@@ -41,24 +39,43 @@ class Wanted:
 
 def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Path:
     """Write a strategy's folder; see `Strategy.export`."""
-    from autoopt.exporting import Meaning, export_strategy, recipe_text
+    from autoopt.exporting import (
+        FRONT,
+        STEPS,
+        Meaning,
+        check_destination,
+        check_meaning,
+        export_strategy,
+        recipe_text,
+    )
     from autoopt.panel.svg import front_svg
+    from autoopt.runtimes.artifact import read_manifest
 
-    served = strategy if wanted.format is None else in_format(strategy, wanted.format, given)
-    # Damage is found before anything is explained.
-    artifact = served.artifact_folder()
-    explanation = wanted.explanation or explain_strategy(served, Given())
+    # Whatever can be refused is refused before minutes of building and measuring.
+    target = check_destination(folder, overwrite=wanted.overwrite)
     settings = strategy.history.settings
-    axes, rows = axis_rows(strategy.history), record_rows(strategy.history)
-    front = front_svg(rows, axes, x=speed_axis(strategy.history.front), y=axes[0]["name"])
+    axis = settings.class_axis if settings else None
+    meaning = Meaning(wanted.labels, wanted.preprocessing, axis)
+    check_meaning(read_manifest(strategy.artifact_folder()), meaning)
+    served = strategy if wanted.format is None else in_format(strategy, wanted.format, given)
+    artifact = served.artifact_folder()
+    explanation = wanted.explanation or explain_strategy(served, given)
+    axes = axis_rows(strategy.history)
+    front = front_svg(
+        _rows(strategy, served),
+        axes,
+        x=speed_axis(strategy.history.front),
+        y=axes[0]["name"],
+        star="this strategy",
+    )
     layers = settings.layers if settings else ()
     return export_strategy(
         artifact,
         recipe_text(served.recipe, version=version("autoopt"), layers=layers),
         {**_report(strategy, served), "explained": explanation.sections()},
-        folder,
-        chart=f"{front}{explanation.picture}",
-        meaning=Meaning(wanted.labels, wanted.preprocessing),
+        target,
+        charts={FRONT: front, STEPS: explanation.picture},
+        meaning=meaning,
         overwrite=wanted.overwrite,
     )
 
@@ -66,42 +83,58 @@ def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Pa
 def in_format(strategy: Strategy, wanted: str, given: Given) -> Strategy:
     """Return the strategy in a runtime that has a format, built and measured where it is another.
 
+    It belongs to the same search: what was measured beside that is on its scale.
+
     Raises
     ------
     UnknownNameError
         If there is no such format.
     ArtifactError
         If the recipe cannot be realised there, or model and data are needed for it.
+    SearchError
+        If it must be measured while the search still runs.
     """
     if wanted not in FORMATS:
         raise UnknownNameError("format", wanted, FORMATS)
     if strategy.recipe["runtime"].option in FORMATS[wanted]:
         return strategy
     recipe = strategy.recipe.replaced(runtime=(FORMATS[wanted][0], {}))
-    found = _known(recipe, strategy.history, strategy.folder)
-    if found is None and strategy.folder is not None:
-        side = side_history(strategy.folder)
+    history, folder = strategy.history, strategy.folder
+    found = tried(recipe, history, side_history(folder))
+    if found is None and folder is not None:
         task, own = task_given(strategy, given)
         if task is not None:
-            side = measure_missing(strategy.folder, strategy.history, [recipe], task, own)
-        found = _known(recipe, side, strategy.folder / FOLDER) if side else None
+            side = measure_missing(folder, history, [recipe], task, own)
+            found = tried(recipe, history, side)
     if found is None:
         raise ArtifactError(
             f"number {strategy.number} runs in {strategy.recipe['runtime'].option}; to export it "
             f"as {wanted!r} it is built and measured anew, which needs model and data: "
             f"export(folder, format={wanted!r}, model=model, data=data)"
         )
-    if (failure := found.record.failure) is not None:
+    if found.failure is not None:
         raise ArtifactError(
-            f"number {strategy.number} cannot be exported as {wanted!r}: {failure.message}"
+            f"number {strategy.number} cannot be exported as {wanted!r}: {found.failure.message}"
         )
-    return found
+    if found not in history.records:  # numbers of what was measured beside it are others
+        found = replace(found, number=strategy.number)
+    return Strategy(found, history, folder)
 
 
-def _known(recipe: Recipe, history: History, folder: Path | None) -> Strategy | None:
-    """Return the strategy of a recipe that was tried, the latest of them, or None."""
-    records: list[Record] = [r for r in history.records if r.recipe == recipe]
-    return Strategy(records[-1], history, folder) if records else None
+def _rows(strategy: Strategy, served: Strategy) -> list[Row]:
+    """Return the rows of the search, with what is exported marked in place of the recommended."""
+    rows = record_rows(strategy.history)
+    for row in rows:
+        row["recommended"] = row["number"] == strategy.number
+        if row["recommended"] and served.record != strategy.record:
+            # Another format was measured beside the search: the mark stands where that lies.
+            row["values"] = {
+                name: [stat.value, stat.low, stat.high]
+                for name, stat in served.measurement.stats.items()
+            }
+            row["speedup"] = served.speedup.value if served.speedup else None
+            row["summary"] = served.recipe.summary
+    return rows
 
 
 def _report(strategy: Strategy, served: Strategy) -> dict[str, Any]:
@@ -117,7 +150,7 @@ def _report(strategy: Strategy, served: Strategy) -> dict[str, Any]:
         "notes": list(settings.notes) if settings else [],
         "quality": settings.axes[0].name if settings else "",
         "record": served.record.to_dict(),
-        "original": history.records[0].to_dict() if history.raw else None,
+        "original": history.records[0].to_dict() if history.records else None,
         "objectives": axis_rows(strategy.history),
-        "rows": record_rows(strategy.history),
+        "rows": _rows(strategy, served),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FEWEST = 5
 """Samples below which a group's figure has no interval worth showing."""
+
+UNKNOWN = "unknown"
+"""Group of the samples that have no value in the column given."""
 
 MOST_GROUPS = 200
 MOST_EXAMPLES = 1000
@@ -98,37 +101,46 @@ def _answers(task: Task, mine: Predictor, original: Predictor) -> tuple[Array, A
     return answers, theirs, wanted
 
 
-def _column(
-    groups: Sequence[Any] | pd.Series | None, wanted: Array, task: Task
-) -> tuple[Array | None, str]:
+def _column(groups: Sequence[Any] | pd.Series | None, wanted: Array, task: Task) -> tuple[Any, str]:
     """Return a group for each sample: those given, or the classes; None where there are none."""
     if groups is not None:
-        column = np.asarray(groups)
-        if column.shape != (len(wanted),):
+        name = getattr(groups, "name", None)
+        column = tuple(groups) if isinstance(groups, Iterator) else groups
+        shape = np.shape(np.asarray(column, dtype=object))
+        if shape != (len(wanted),):
             raise DataError(
                 "`groups` must hold one value for each sample of the test part, which has "
-                f"{len(wanted)}, but got shape {column.shape}. Hand the data over as (train, "
+                f"{len(wanted)}, but got shape {shape}. Hand the data over as (train, "
                 "valid, test), so that you know which samples these are."
             )
-        return column, str(getattr(groups, "name", None) or "group")
+        return column, "group" if name is None else str(name)
     if task.kind == "classification" and wanted.ndim == 1:
         return wanted, "class"
     return None, ""
 
 
 def _by_group(
-    task: Task, wanted: Array, answers: Array, theirs: Array, column: Array | None, name: str
+    task: Task,
+    wanted: Array,
+    answers: Array,
+    theirs: Array,
+    column: Any,
+    name: str,
 ) -> list[dict[str, Any]]:
+    """Return one row a group, in order; samples of which nobody knows the group come last."""
     if column is None:
         return []
+    import pandas as pd
+
+    codes, values = pd.factorize(pd.Series(column))
+    named = sorted(enumerate(values.tolist()), key=lambda item: (str(type(item[1])), item[1]))
+    order = [*named, *([(-1, UNKNOWN)] if (codes < 0).any() else [])]
     rows = []
-    values = list(dict.fromkeys(column.tolist()))
-    for value in sorted(values, key=lambda v: (str(type(v)), v))[:MOST_GROUPS]:
-        rows_of = column == value
-        mine, other = (
-            _stat(task, wanted[rows_of], out[rows_of]) for out in (answers, theirs)
-        )  # fmt: skip
-        rows.append({name: value, "samples": int(rows_of.sum()), "original": other, "this": mine})
+    for code, value in order[:MOST_GROUPS]:
+        inside = codes == code
+        mine, other = (_stat(task, wanted[inside], out[inside]) for out in (answers, theirs))
+        row = {name: value, "samples": int(inside.sum()), "original": other, "this": mine}
+        rows.append(row)
     return rows
 
 

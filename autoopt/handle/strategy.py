@@ -126,11 +126,12 @@ class Strategy:
         preprocessing
             What raw data went through before it came to the model: words, or plain values.
         explanation
-            What `explain` gave, for the report; explained from the search's folder when absent.
+            What `explain` gave, for the report; explained anew when absent, with model and data
+            where they are given.
         overwrite
             Whether an earlier export may be replaced.
         model, data, **again
-            As in `explain`, for another format.
+            As in `explain`, for another format and the report.
 
         Returns
         -------
@@ -142,7 +143,9 @@ class Strategy:
         ArtifactError
             If the cache has lost the artefact, or the recipe cannot be realised in the format.
         FolderError
-            If the folder is there and not ours to replace.
+            If the folder is there and not ours to replace, which is found before anything is built.
+        SearchError
+            If model and data are given while the search still runs.
         """
         from autoopt.handle.export import Wanted, export
 
@@ -176,6 +179,8 @@ class Strategy:
             If the cache has lost the artefact.
         FolderError
             If model and data are others than the search's.
+        SearchError
+            If they are given while the search still runs: it would be disturbed.
         """
         from autoopt.handle.explain import explain_strategy
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoopt.errors import ArtifactError
 from autoopt.measurement import Stat
+from autoopt.runtimes.artifact import checksum
 
 MEASURED = "measured.json"
 FORMAT = 1
@@ -35,59 +36,111 @@ class Benchmark:
         What the search measured, on its machine; None where the export does not say.
     differs
         What differs between this machine and that of the report, in words.
+    reported_samples
+        Of the requests that the report timed; None where it does not say.
     """
 
     samples: int
     latency: Stat
     reported: Stat | None
     differs: tuple[str, ...]
+    reported_samples: int | None = None
 
     @property
     def ratio(self) -> float | None:
-        """Times as long as reported; None where nothing was."""
-        return self.latency.value / self.reported.value if self.reported else None
+        """Times as long as reported; None where nothing was, or requests of another size."""
+        if self.reported is None or self.reported_samples not in (None, self.samples):
+            return None
+        return self.latency.value / self.reported.value
 
     def __str__(self) -> str:
         """Show both figures, and why they may differ."""
         words = f"{self.samples} samples in {self.latency}"
         if self.reported is None:
             return f"{words}; the export does not say what was measured"
+        if self.ratio is None:
+            return (
+                f"{words}; the report timed {self.reported_samples} samples a request "
+                f"({self.reported}), so the two are not compared"
+            )
         words += f", {self.ratio:.2f} times the reported {self.reported}"
         return f"{words} (another machine: {'; '.join(self.differs)})" if self.differs else words
 
 
-def measured(folder: Path) -> Mapping[str, Any]:
+def measured(folder: Path, expected: str | None = None) -> Mapping[str, Any]:
     """Return what an export says was measured; empty where it says nothing.
+
+    Parameters
+    ----------
+    folder
+        Of the export.
+    expected
+        The file's SHA-256, where the export lists it.
 
     Raises
     ------
     ArtifactError
-        If the file is damaged, a link or of a newer format.
+        If the file is missing although it is listed, damaged, a link or of a newer format.
     """
     path = folder / MEASURED
     if path.is_symlink():
         raise ArtifactError(f"{str(path)!r} is a symbolic link; copy the export again.")
     if not path.is_file():
+        if expected is not None:
+            raise ArtifactError(f"the file {MEASURED!r} is missing in {str(folder)!r}; copy or "
+                                "export it again.")  # fmt: skip
         return {}
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
         version = found.get("format") if isinstance(found, dict) else None
         if version != FORMAT:
             raise ValueError(f"it is of format {version!r}, not {FORMAT}")
+        if broken := _broken(found):
+            raise ValueError(broken)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{str(path)!r} cannot be read ({error}); export again, or install a newer autoopt."
         ) from error
+    if expected is not None and checksum(path) != expected:
+        raise ArtifactError(
+            f"the file {MEASURED!r} in {str(folder)!r} is not what was exported; copy or export it "
+            "again."
+        )
     return dict(found)
 
 
-def reported_latency(found: Mapping[str, Any]) -> Stat | None:
-    """Return the latency that an export reports, or None."""
-    stat = ((found.get("measurement") or {}).get("stats") or {}).get("latency")
+def _broken(found: Mapping[str, Any]) -> str | None:
+    """Say which rule of `measured.json` is broken, or None."""
+    size = found.get("request_size")
+    if size is not None and (type(size) is not int or size < 1):
+        return f"`request_size` must be a positive whole number, but got {size!r}"
+    measurement = found.get("measurement")
+    if measurement is None:
+        return None
+    if not isinstance(measurement, Mapping):
+        return f"`measurement` must be an object, but got {measurement!r}"
+    for name in ("stats", "environment"):
+        if not isinstance(measurement.get(name, {}), Mapping):
+            return f"`{name}` must be an object, but got {measurement[name]!r}"
+    return _broken_latency(measurement.get("stats", {}).get("latency"))
+
+
+def _broken_latency(stat: Any) -> str | None:
+    """Say what is wrong with a latency, or None; there may be none."""
+    if stat is None:
+        return None
     try:
-        return Stat(**stat) if stat else None
+        latency = Stat(**stat)
+        positive = all(0 < float(v) < math.inf for v in (latency.low, latency.value, latency.high))
     except (TypeError, ValueError) as error:
-        raise ArtifactError(f"the reported latency is garbled ({error}); export again.") from error
+        return f"the latency is garbled ({error})"
+    return None if positive else f"the latency must be positive, but got {stat!r}"
+
+
+def reported_latency(found: Mapping[str, Any]) -> Stat | None:
+    """Return the latency that an export reports, or None; `found` is what `measured` gave."""
+    stat = ((found.get("measurement") or {}).get("stats") or {}).get("latency")
+    return Stat(**stat) if stat else None
 
 
 def machine_differs(found: Mapping[str, Any]) -> tuple[str, ...]:

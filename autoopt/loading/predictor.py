@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import numpy as np
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Parallel
 from autoopt.loading.benchmark import (
+    MEASURED,
     Benchmark,
     machine_differs,
     measured,
@@ -21,7 +23,13 @@ from autoopt.loading.benchmark import (
     time_call,
 )
 from autoopt.runtimes import RUNTIMES
-from autoopt.runtimes.artifact import Manifest, Port, read_manifest, verify_files
+from autoopt.runtimes.artifact import (
+    Manifest,
+    Port,
+    changed_texts,
+    read_manifest,
+    verify_files,
+)
 from autoopt.runtimes.opening import open_artifact
 
 if TYPE_CHECKING:
@@ -105,23 +113,32 @@ class Predictor:
         """Element type and shape of what comes out."""
         return self._manifest.output
 
-    def benchmark(self, *arrays: Any, seconds: float = 2.0) -> Benchmark:
+    def benchmark(self, *arrays: Any, seconds: float = 2.0, **named: Any) -> Benchmark:
         """Time one request here and put it beside what the report says.
 
         Parameters
         ----------
-        *arrays
-            A request; zeros of the size of the search's requests when absent.
+        *arrays, **named
+            A request; zeros of the size of the search's requests when absent. One of another size
+            is timed, but not compared.
         seconds
             How long to measure.
+
+        Raises
+        ------
+        ValueError
+            If the request does not fit, or `seconds` is not positive and finite.
         """
-        ready = arrays or self._zeros()
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"`seconds` must be positive and finite, but got {seconds!r}")
+        ready = self._in_order(arrays, named) if arrays or named else self._zeros()
         latency = time_call(lambda: self(*ready), seconds=seconds)
         return Benchmark(
             samples=len(ready[0]),
             latency=latency,
             reported=reported_latency(self._measured),
             differs=machine_differs(self._measured),
+            reported_samples=self._measured.get("request_size"),
         )
 
     def _zeros(self) -> list[Array]:
@@ -191,14 +208,21 @@ def load(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Predict
         If the folder is damaged, foreign or not to be trusted, or its runtime is not installed.
     """
     path = Path(folder)
-    found = measured(path)
+    manifest = read_manifest(path)
+    found = measured(path, manifest.texts.get(MEASURED))
+    if changed := changed_texts(path, manifest):
+        warnings.warn(
+            f"in {str(path)!r} missing or not as exported: {', '.join(changed)}; the model itself "
+            "is, so it answers as it did.",
+            stacklevel=2,
+        )
     if differs := machine_differs(found):
         warnings.warn(
             f"{str(path)!r} was measured on another machine, so its timings do not hold here "
             f"({'; '.join(differs)}); `.benchmark()` measures again.",
             stacklevel=2,
         )
-    parallel = _parallel(path, read_manifest(path))
+    parallel = _parallel(path, manifest)
     return load_artifact(path, parallel, trust_code=trust_code, measured=found)
 
 

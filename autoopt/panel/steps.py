@@ -13,12 +13,12 @@ from autoopt.panel.svg import STYLE
 WIDTH: Final = 900
 _ROW: Final = 30
 _TOP: Final = 40
-_NAMES: Final = 300
+_NAMES: Final = 260
 _GAP: Final = 22
-_FIGURE: Final = 66
-"""Room for a figure behind its bar."""
+_FIGURE: Final = 104
+"""Room for a figure behind its bar, and for how it compares with the first."""
 
-LONGEST: Final = 46
+LONGEST: Final = 40
 """Characters of a step's name that have room."""
 
 
@@ -33,8 +33,8 @@ class StepRow(TypedDict):
 def steps_svg(rows: Sequence[StepRow], objectives: Sequence[Objective]) -> str:
     """Draw steps as a self-contained SVG in which all text is escaped.
 
-    Objectives with a unit are bars from zero; scores without one are dots with their intervals,
-    over the range that they span.
+    Objectives with a unit are bars from zero, with how many times as small or as large they are
+    as the first; scores without one are dots with their intervals, over the range that they span.
     """
     height = _TOP + _ROW * len(rows) + 8
     width = (WIDTH - _NAMES) / max(len(objectives), 1) - _GAP
@@ -46,6 +46,8 @@ def steps_svg(rows: Sequence[StepRow], objectives: Sequence[Objective]) -> str:
         ),
         f"<title>What each of {len(rows)} steps cost and gained</title><style>{STYLE}</style>",
     ]
+    if any(objective["unit"] for objective in objectives) and len(rows) > 1:
+        parts.append('<text x="0" y="20" opacity=".6">÷ and × against the original</text>')
     for place, objective in enumerate(objectives):
         left = _NAMES + place * (width + _GAP)
         unit = f", {objective['unit']}" if objective["unit"] else ""
@@ -96,8 +98,18 @@ def _column(rows: Sequence[StepRow], objective: Objective, left: float, width: f
         )  # fmt: skip
         end = value if bars else max(value, most)
         text = escape(format_value(stat[0], objective["unit"]))
-        parts.append(f'<text x="{end + 6:.1f}" y="{middle + 4:.1f}">{text}</text>')
+        share = _share(stat[0], known[0][0]) if bars and place else ""
+        parts.append(f'<text x="{end + 6:.1f}" y="{middle + 4:.1f}">{text}{share}</text>')
     return parts
+
+
+def _share(value: float, first: float) -> str:
+    """Return how many times as small or as large a figure is as the first; nothing if as much."""
+    if value <= 0 or first <= 0 or 0.95 < value / first < 1.05:
+        return ""
+    sign, times = ("÷", first / value) if value < first else ("×", value / first)
+    shown = f"{times:.1f}" if times < 10 else f"{times:.0f}"
+    return f'<tspan dx="6" fill-opacity=".6">{sign} {shown}</tspan>'
 
 
 def _bar(left: float, end: float, middle: float) -> str:

@@ -57,7 +57,14 @@ font-variant-numeric:tabular-nums}
 """
 
 
-def front_svg(rows: Sequence[Row], objectives: Sequence[Objective], *, x: str, y: str) -> str:
+def front_svg(
+    rows: Sequence[Row],
+    objectives: Sequence[Objective],
+    *,
+    x: str,
+    y: str,
+    star: str = "recommended",
+) -> str:
     """Draw a scatter of two objectives as a self-contained SVG.
 
     Parameters
@@ -68,6 +75,8 @@ def front_svg(rows: Sequence[Row], objectives: Sequence[Objective], *, x: str, y
         What the search optimises.
     x, y
         Names of the objectives across and up.
+    star
+        What the legend calls the strategy that is marked as recommended.
 
     Returns
     -------
@@ -92,7 +101,7 @@ def front_svg(rows: Sequence[Row], objectives: Sequence[Objective], *, x: str, y
         f"<title>{escape(label)}</title><style>{STYLE}</style>",
         _grid(*axes),
         _titles(across, up),
-        _legend(points),
+        _legend(points, star),
         _reference(points, *axes) if points else _empty(),
         _line(front_line(points, across, up), *axes),
         _marks(points, (across, up), axes),
@@ -153,7 +162,7 @@ def _title(objective: Objective, better: str) -> str:
     )
 
 
-def _legend(points: Sequence[Point]) -> str:
+def _legend(points: Sequence[Point], star: str) -> str:
     present = {point.kind for point in points}
     entries, right = [], float(_RIGHT)
     for kind, words, width in reversed([entry for entry in _LEGEND if entry[0] in present]):
@@ -161,7 +170,8 @@ def _legend(points: Sequence[Point]) -> str:
         entries.append(
             f'<g transform="translate({right:.0f} {_TOP - 44})">'
             f'<path d="{SHAPES[kind]}" {_paint(kind, front=True)}/>'
-            f'<text x="13" y="4" fill-opacity=".8">{words}</text></g>'
+            f'<text x="13" y="4" fill-opacity=".8">'
+            f"{escape(star if kind == 'recommended' else words)}</text></g>"
         )
     return "".join(entries)
 

@@ -56,6 +56,8 @@ class Manifest:
         What the runtime really did with the request for precision.
     files
         Name to SHA-256 of every model file.
+    texts
+        Name to SHA-256 of what an export says beside them: recipe, report, figures, script.
     """
 
     runtime: str
@@ -65,6 +67,7 @@ class Manifest:
     options: Mapping[str, Any] = field(default_factory=dict)
     realised: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def checksum(path: Path) -> str:
@@ -73,13 +76,17 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, manifest: Manifest, names: Iterable[str]) -> Manifest:
-    """Write `artifact.json` with the checksums of the model files `names`; return it completed.
+def write_manifest(
+    folder: Path, manifest: Manifest, names: Iterable[str], texts: Iterable[str] = ()
+) -> Manifest:
+    """Write `artifact.json` with the checksums of model files and texts; return it completed.
 
     The file appears whole or not at all.
     """
-    files = {name: checksum(folder / name) for name in sorted(names)}
-    data = {"format": FORMAT, **asdict(manifest), "files": files}
+    files, said = (
+        {name: checksum(folder / name) for name in sorted(known)} for known in (names, texts)
+    )
+    data = {"format": FORMAT, **asdict(manifest), "files": files, "texts": said}
     partial = folder / f".{NAME}.partial"
     partial.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     partial.replace(folder / NAME)
@@ -147,6 +154,17 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
+def changed_texts(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of the texts of an export that are missing, links, or not as written."""
+    return tuple(
+        name
+        for name, expected in manifest.texts.items()
+        if (folder / name).is_symlink()
+        or not (folder / name).is_file()
+        or checksum(folder / name) != expected
+    )
+
+
 def artifact_size(folder: Path) -> int:
     """Return the bytes that the model files take on disk."""
     manifest = read_manifest(folder)
@@ -163,12 +181,15 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Manifest:
             options=dict(data["options"]),
             realised=dict(data["realised"]),
             files=dict(data["files"]),
+            # Neither artefacts nor older exports have any.
+            texts=dict(data.get("texts", {})),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{str(path)!r} lacks or garbles a field ({error!r}); export again."
         ) from error
-    names = [manifest.runtime, manifest.model, *manifest.files, *manifest.files.values()]
+    sums = {**manifest.texts, **manifest.files}
+    names = [manifest.runtime, manifest.model, *sums, *sums.values(), *manifest.texts.values()]
     if not all(isinstance(name, str) for name in names) or manifest.model not in manifest.files:
         raise ArtifactError(
             f"{str(path)!r}: `model` must be one of `files`, which map names to checksums, but got "
@@ -196,7 +217,7 @@ def _port(data: Mapping[str, Any]) -> Port:
 
 def _check_names(folder: Path, manifest: Manifest) -> None:
     """Let nothing in the manifest reach outside of the folder."""
-    for name in manifest.files:
+    for name in (*manifest.files, *manifest.texts):
         plain = PurePosixPath(name)
         if (
             plain.is_absolute()
@@ -207,6 +228,7 @@ def _check_names(folder: Path, manifest: Manifest) -> None:
             raise ArtifactError(
                 f"{NAME} may only name files that lie beside it, but got {name!r}; do not use it."
             )
+    for name in manifest.files:
         if (folder / name).is_symlink():
             raise ArtifactError(f"the file {name!r} in {str(folder)!r} is a link; do not use it.")
         if not (folder / name).is_file():
