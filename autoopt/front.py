@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 BEYOND = 1.1
 """Where the corner of a scaled front lies, whose best is 0 and whose worst is 1."""
+
+BEYOND_QUALITY = 2.0
+"""The same of the quality."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +87,34 @@ class Front:
             return None
         return self.members[int((self._scaled() ** 2).sum(axis=1).argmin())]
 
-    @cached_property
-    def by_contribution(self) -> tuple[Record, ...]:
-        """The members, each next one that which adds most hypervolume to those before it.
+    def by_contribution(self, free: Callable[[Record], bool]) -> tuple[Record, ...]:
+        """Return the members, network by network, in the order in which they are worth trying.
 
-        Each axis is scaled to the front's span; the volume is seen from a tenth beyond its worst.
+        Networks that are `free`, as nothing is trained for them, come first; then always the one
+        whose members together add most hypervolume to all before. Costs are seen as ratios, each
+        axis is scaled to the front's span, and the volume is seen from a tenth beyond its worst;
+        of the quality, whose members all keep the bounds, from as far again as the front spans.
         """
         from moocore import hypervolume
 
-        points = self._scaled()
-        first: list[int] = []
-        rest = list(range(len(self.members)))
-        while rest:
-            adds = [hypervolume(points[[*first, place]], ref=BEYOND) for place in rest]
-            first.append(rest.pop(adds.index(max(adds))))
-        return tuple(self.members[place] for place in first)
+        corner = [BEYOND_QUALITY, *[BEYOND] * (len(self.axes) - 1)]
+
+        points = self._scaled(ratios=True)
+        groups: dict[str, list[int]] = {}
+        for place, record in enumerate(self.members):
+            key = "" if free(record) else record.recipe.stage_id("network")
+            groups.setdefault(key, []).append(place)
+        order: list[int] = []
+        while groups:
+            adds = {
+                key: hypervolume(points[[*order, *places]], ref=corner)
+                for key, places in groups.items()
+            }
+            rest = groups.pop("" if "" in groups else max(adds, key=adds.__getitem__))
+            while rest:
+                volumes = [hypervolume(points[[*order, place]], ref=corner) for place in rest]
+                order.append(rest.pop(volumes.index(max(volumes))))
+        return tuple(self.members[place] for place in order)
 
     def hypervolume(self, reference: Sequence[float]) -> float:
         """Return the volume between the front and a reference point in the axes' own units."""
@@ -148,11 +164,21 @@ class Front:
             f"{' and '.join(broken)}. Loosen that bound or search longer."
         )
 
-    def _scaled(self) -> npt.NDArray[np.float64]:
-        """Return one row a member, each axis from 0, the front's best, to 1, its worst."""
+    def _scaled(self, *, ratios: bool = False) -> npt.NDArray[np.float64]:
+        """Return one row a member, each axis from 0, the front's best, to 1, its worst.
+
+        With `ratios` every axis but the quality is seen as its logarithm, where it is positive.
+        """
+        import numpy as np
+
         points = self._points(self.members)
         if not len(points):
             return points
+        if ratios:
+            for column in points.T[1:]:  # the quality has no scale
+                # What is to be large was turned: all negative then.
+                if (column > 0).all() or (column < 0).all():
+                    column[:] = np.sign(column) * np.log(np.abs(column))
         low, span = points.min(axis=0), points.max(axis=0) - points.min(axis=0)
         span[span == 0] = 1.0
         scaled: npt.NDArray[np.float64] = (points - low) / span

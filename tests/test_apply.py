@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ import autoopt
 from autoopt.build import Fitting, Layer, layers_of
 from autoopt.build.roles import counterparts
 from autoopt.errors import FolderError, SearchError
-from autoopt.handle.recipes import recipe_source
+from autoopt.exporting import export_strategy, recipe_text
+from autoopt.handle.recipes import _of_search, recipe_source
 from autoopt.interfaces import Target
 from autoopt.recipe import Recipe
 from autoopt.targets import load_target
 from autoopt.task import make_task
+from tests.record_builds import Story, measured
+from tests.runtime_builds import built
 from tests.small_searches import (
     digits,
     fit,
@@ -166,6 +170,47 @@ def test_what_is_no_recipe_is_refused(tmp_path):
         recipe_source(tmp_path / "link.yaml")
     with pytest.raises(TypeError, match="but got int"):
         recipe_source(3)
+
+
+def test_the_recipe_of_an_export_that_was_cut_short_is_said_so(tmp_path):
+    text = recipe_text(CUT, version="1")
+    folder = export_strategy(built("mlp", "eager"), text, {}, tmp_path / "export")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert recipe_source(folder).recipes == (CUT,)
+    (folder / "recipe.yaml").write_text(text[: text.index("  quantization:")])
+    with pytest.warns(UserWarning, match="is not what was exported: it was changed or cut short"):
+        (found,) = recipe_source(folder).recipes
+    assert found["pruning"] == CUT["pruning"]
+    assert found["quantization"].option == "float32"
+
+
+class Told:
+    """Stands for a search."""
+
+    folder = Path("told")
+
+    def __init__(self, story: Story) -> None:
+        self._known = lambda: story.history
+
+
+def test_of_a_search_the_front_comes_with_what_needs_no_training_first():
+    story = Story()
+    story.record(measured(0, 0.9, 10, 4, role="original"))
+    student = {"student": ("width", {"fraction": 0.25})}
+    trained = Recipe.of({**student, "recovery": ("finetune", {"epochs": 4})})
+    stored = trained.replaced(quantization=("weight_only", {"bits": 8}))
+    elsewhere = Recipe.of({"runtime": ("openvino", {})})
+    dominated = Recipe.of({"runtime": ("onnxruntime", {})})
+    for number, (recipe, *figures) in enumerate(
+        [(trained, 0.88, 2, 1), (dominated, 0.9, 9, 4), (stored, 0.87, 2, 0.25),
+         (elsewhere, 0.9, 8, 4)],
+        start=1,
+    ):  # fmt: skip
+        story.record(measured(number, *figures, recipe=recipe))
+    found = _of_search(Told(story))  # type: ignore[arg-type]  # a fake
+    assert found.recipes[0] == elsewhere
+    assert set(found.recipes[1:]) == {trained, stored}
 
 
 # ------------------------------------------------------------------ the real thing

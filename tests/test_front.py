@@ -2,16 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from moocore import hypervolume
 
 from autoopt.constraint import Constraint
 from autoopt.errors import ConstraintError, UnknownNameError
 from autoopt.front import Front
+from autoopt.recipe import Recipe
 from autoopt.record import Record
 from tests.record_builds import ACCURACY, AXES, LATENCY, SIZE, SMALL, failed, measured
 
@@ -232,17 +231,36 @@ def test_the_knee_is_the_bend_whatever_the_units():
 
 @quickly
 @given(record_sets)
-def test_by_contribution_each_next_member_adds_less(records: tuple[Record, ...]):
+def test_by_contribution_holds_every_member_once(records: tuple[Record, ...]):
     front = Front(records, AXES)
-    ordered = front.by_contribution
-    assert sorted(record.number for record in ordered) == sorted(numbers(front))
-    points = np.array([cost(record) for record in ordered], dtype=float).reshape(-1, len(AXES))
-    span = np.ptp(points, axis=0) if len(points) else 1.0
-    scaled = (points - points.min(axis=0, initial=np.inf)) / np.where(span > 0, span, 1.0)
-    volumes = [0.0, *(hypervolume(scaled[: k + 1], ref=1.1) for k in range(len(scaled)))]
-    added = np.diff(volumes)
-    assert (added > 0).all()
-    assert (np.diff(added) <= 1e-12).all()
+    for free in (lambda _: True, lambda _: False):
+        ordered = front.by_contribution(free)
+        assert sorted(record.number for record in ordered) == sorted(numbers(front))
+
+
+def test_by_contribution_goes_network_by_network():
+    """Ratios of costs count: what is a tenth as large is worth as much at every scale."""
+
+    def made(number: int, width: float, latency: float, size: float, accuracy: float) -> Record:
+        student = ("width", {"fraction": width}) if width else ("none", {})
+        recipe = Recipe.of({"student": student, "parallel": ("default", {"n": number})})
+        return replace(measured(number, accuracy, latency, size), recipe=recipe)
+
+    records = (
+        made(0, 0, 1000.0, 100.0, 0.99),
+        made(1, 0.5, 10.0, 12.0, 0.95),
+        made(2, 0.5, 9.0, 13.0, 0.95),
+        made(3, 0.25, 1.0, 1.0, 0.9),
+        made(4, 0.25, 1.1, 0.9, 0.9),
+        made(5, 0, 100.0, 90.0, 0.98),
+    )
+    front = Front(records, AXES)
+    assert len(front.members) == 6
+    found = front.by_contribution(lambda record: record.recipe["student"].option == "none")
+    order = [record.number for record in found]
+    assert set(order[:2]) == {0, 5}
+    assert set(order[2:4]) == {3, 4}  # the smallest network is worth most
+    assert set(order[4:]) == {1, 2}
 
 
 @quickly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from autoopt.controller.costs import trained_epochs
 from autoopt.controller.job import LOG
-from autoopt.errors import FolderError
+from autoopt.errors import ArtifactError, FolderError
 from autoopt.handle.handle import Search
 from autoopt.handle.reading import open_search
 from autoopt.handle.strategy import Strategy
 from autoopt.history import History
 from autoopt.recipe import Recipe
+from autoopt.runtimes.artifact import NAME, checksum, read_manifest
 from search_spaces import Choice, SearchSpace
 
 if TYPE_CHECKING:
@@ -104,7 +107,8 @@ def one_recipe(given: Any) -> Source:
 
 def _of_search(search: Search) -> Source:
     history = search._known()
-    found = [r.recipe for r in history.front.by_contribution if r.role != "original"]
+    ranked = history.front.by_contribution(lambda record: not trained_epochs(record.recipe))
+    found = [record.recipe for record in ranked if record.role != "original"]
     return Source(f"the search in {search.folder}", tuple(found), _layers(history))
 
 
@@ -115,10 +119,29 @@ def _of_file(path: Path) -> Source:
         raise FolderError(
             f"there is no recipe at {path}: give a recipe.yaml, an export or a search's folder"
         )
+    _warn_if_changed(path)
     try:
         return _parsed(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise FolderError(f"{path} is no recipe: it is not text ({error})") from error
+
+
+def _warn_if_changed(path: Path) -> None:
+    """Say that the recipe of an export is not the one that it was exported with.
+
+    One that was cut short may still be a recipe; one that a person changed is meant as it is.
+    """
+    if not (path.parent / NAME).is_file():
+        return
+    try:
+        expected = read_manifest(path.parent).texts.get(path.name)
+    except ArtifactError:  # the recipe does not depend on the model beside it
+        return
+    if expected is not None and checksum(path) != expected:
+        warnings.warn(
+            f"{path} is not what was exported: it was changed or cut short, and is taken as it is.",
+            stacklevel=2,
+        )
 
 
 def _parsed(text: str, name: str) -> Source:
