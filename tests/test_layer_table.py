@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 import torch
 from torch import nn
@@ -48,6 +51,53 @@ def test_what_is_read_agrees_with_onnx_itself():
     # What the session runs after its fusions, not what the file asks for.
     assert layers[0].kernel == "QLinearConv"
     assert layers[0].kind == "Conv"
+
+
+def read_with_onnx(folder: Path) -> list[tuple[tuple[int, ...], int]]:
+    """Return shape and bits of the weights of every product, read by onnx alone."""
+    graph = onnx.load(folder / "model.onnx").graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    made = {name: node for node in graph.node for name in node.output}
+    found = []
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            name = node.input[1]
+            while name not in stored:
+                name = made[name].input[0]
+            kind = onnx.helper.tensor_dtype_to_np_dtype(stored[name].data_type)
+            found.append((tuple(stored[name].dims), 8 * np.dtype(kind).itemsize))
+    return found
+
+
+def read_with_openvino(folder: Path) -> list[tuple[tuple[int, ...], int]]:
+    """Return shape and bits of the weights of every product, read by openvino alone."""
+    found = []
+    for operation in openvino.Core().read_model(folder / "model.xml").get_ordered_ops():
+        if operation.get_type_name() in ("Convolution", "MatMul"):
+            source = operation.input_value(1).get_node()
+            while source.get_type_name() != "Constant":
+                source = source.input_value(0).get_node()
+            kind = source.get_element_type()
+            found.append((tuple(source.get_shape()), kind.bitwidth))
+    return found
+
+
+READERS = {"onnxruntime": read_with_onnx, "openvino": read_with_openvino}
+
+
+@pytest.mark.parametrize("runtime", READERS)
+@pytest.mark.parametrize("precision", ["float32", "static", "weights8", "bfloat16"])
+def test_what_an_explanation_says_of_layers_agrees_with_the_librarys_own_reader(runtime, precision):
+    if reason := refusal("cnn", runtime, precision):
+        pytest.skip(reason)
+    folder = built("cnn", runtime, precision)
+    there = READERS[runtime](folder)
+    assert len(there) == 3
+    rows = layer_changes(folder, built("cnn", "eager"))
+    if precision != "weights8":  # stored as a matrix, which the graph brings into shape
+        assert [row["shape"] for row in rows] == ["×".join(map(str, shape)) for shape, _ in there]
+    assert [row["parameters"] for row in rows] == [math.prod(shape) for shape, _ in there]
+    assert [row["bits"] for row in rows] == [bits for _, bits in there]
 
 
 def test_openvino_says_which_kernel_it_chose():

@@ -37,6 +37,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "overhead": "tests.benchmarks.overhead:run",
         "panel": "tests.benchmarks.panel:run",
         "parallel": "tests.benchmarks.parallel:run",
+        "round-trips": "tests.benchmarks.round_trips:run",
         "search": "tests.benchmarks.search:run",
         "techniques": "tests.benchmarks.techniques:run",
         "transfer": "tests.benchmarks.transfer:run",
