@@ -104,8 +104,9 @@ def _applied(name: str, pick: autoopt.Strategy, where: Path) -> dict[str, object
 
 def _warmed(name: str, first: Search, where: Path, trials: int) -> dict[str, object]:
     """Return how many networks a model's search trains, cold and warm, to the same end."""
-    alone = _search(MODELS[name](), where / f"cold-{name}", trials)._known()
-    begun = _search(MODELS[name](), where / f"warm-{name}", trials, warm_start=[first])._known()
+    model = MODELS[name]()
+    alone = _search(model, where / f"cold-{name}", trials)._known()
+    begun = _search(model, where / f"warm-{name}", trials, warm_start=[first])._known()
     cold, warm = _seen(alone, begun), _seen(begun, alone)
     ends = [seen.volume(len(seen.points)) for seen in (cold, warm)]
     cold_needs, warm_needs = (seen.networks_until(REACHED * ends[0]) for seen in (cold, warm))
