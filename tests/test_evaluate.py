@@ -145,7 +145,8 @@ def test_a_measurement_holds_quality_size_test_and_what_was_realised() -> None:
     }
     assert measured.test is not None
     assert measured.speedup is not None
-    assert measured.reference_ms is not None
+    # On a busy machine the reference may be too unsteady to divide by.
+    assert (measured.reference_ms is not None) == measured.protocol["latency"]["paired"]
     assert measured.samples["candidate"]
     assert measured.environment["time"] > 0
     assert measured.environment["autoopt"]

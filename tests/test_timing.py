@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ class Clock:
         self.pauses.append(seconds)
         self.now += seconds
 
-    def call(self, milliseconds: float, noise: Callable[[], float] = lambda: 1.0):
+    def call(
+        self, milliseconds: float, noise: Callable[[], float] = lambda: 1.0
+    ) -> Callable[..., object]:
         def work(*inputs: object) -> object:
             self.now += milliseconds * noise() / 1e3
             return inputs
@@ -255,6 +258,54 @@ def test_outliers_are_kept_counted_and_shown_and_move_no_median(clock: Clock):
     assert protocol["slowest_ms"] == pytest.approx(50.0)
     assert max(map(max, paired.samples()["candidate"])) == pytest.approx(50.0)
     assert paired.ratio().value == pytest.approx(TRUE_RATIO)
+
+
+# ------------------------------------------------------------------ a reference at fault
+
+
+def stumbling(clock: Clock, milliseconds: float) -> Callable[..., object]:
+    """A call of several threads that wait for one which another process has displaced."""
+    random = np.random.default_rng(3)
+    return clock.call(milliseconds, lambda: float(np.exp(random.normal(0, 1.5))))
+
+
+def test_a_reference_that_stumbles_does_not_spoil_a_steady_candidate(clock: Clock):
+    paired = time_pairs(clock.call(2.0), stumbling(clock, 60.0), seconds=5.0)
+    stat, reference_ms = paired.time()
+    assert paired.alone
+    assert stat.value == pytest.approx(2.0)
+    assert (stat.unit, reference_ms) == ("ms", None)
+    assert paired.protocol(5.0)["paired"] is False
+    # What it says of the speed-up is as uncertain as it is.
+    assert paired.ratio().high > 2 * paired.ratio().low
+
+
+def test_the_time_that_is_left_is_spent_on_the_candidate(clock: Clock):
+    random = np.random.default_rng(0)
+    shaky = clock.call(2.0, lambda: float(np.exp(random.normal(0, 0.5))))
+    paired = time_pairs(shaky, stumbling(clock, 200.0), seconds=20.0)
+    assert paired.alone
+    assert len(paired.reference) < len(paired.candidate)
+    assert paired.time()[0].value == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_drift_that_hits_both_is_divided_out_however_large(clock: Clock):
+    """The candidate alone would be as uncertain, so the reference stays."""
+    slower = lambda: 1.0 + clock.now  # noqa: E731
+    paired = time_pairs(clock.call(2.0, slower), clock.call(6.0, slower), seconds=5.0)
+    assert not paired.alone
+    stat, reference_ms = paired.time()
+    assert reference_ms is not None
+    assert reference_ms / stat.value == pytest.approx(TRUE_RATIO, rel=0.02)
+
+
+def test_what_was_not_divided_is_not_scaled_by_how_the_original_was(probe: Probe, clock: Clock):
+    reference: Any = stumbling(clock, 400.0)
+    unsteady = replace(probe, reference=reference, seconds=1.0)
+    for name, value in (("latency", 4.0), ("throughput", 8000.0)):
+        reading = load_objective(name).measure(unsteady)
+        assert reading.reference_ms is None
+        assert reading.stat.value == pytest.approx(value)
 
 
 # ------------------------------------------------------------------ the objectives on top

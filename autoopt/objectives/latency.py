@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoopt.interfaces import Probe, Reading
-from autoopt.measurement import Stat
 from autoopt.objectives.timing import time_pairs
 
 
@@ -14,7 +13,8 @@ class Latency:
     """Median time to answer one request of `request_size` samples, in milliseconds.
 
     Whatever the candidate does inside with its batch setting, the request stays the same, so
-    that candidates are comparable.
+    that candidates are comparable. The original runs in between, and what it takes meanwhile
+    tells how fast the machine is, unless it is too unsteady for that.
     """
 
     name: str = "latency"
@@ -30,14 +30,6 @@ class Latency:
             lambda: reference(*probe.request),
             seconds=probe.seconds,
         )
-        speedup = paired.ratio()
-        reference_ms = paired.reference_ms()
-        stat = Stat(
-            reference_ms / speedup.value,
-            reference_ms / speedup.high,
-            reference_ms / speedup.low,
-            speedup.n,
-            self.unit,
-        )
+        stat, reference_ms = paired.time()
         protocol = paired.protocol(probe.seconds)
-        return Reading(stat, speedup, reference_ms, paired.samples(), protocol)
+        return Reading(stat, paired.ratio(), reference_ms, paired.samples(), protocol)

@@ -36,9 +36,9 @@ class Throughput:
                 lambda: reference(*probe.request),
                 seconds=probe.seconds,
             )
-        ratio = paired.ratio()
-        reference_ms = paired.reference_ms()
-        scale = len(many[0]) / reference_ms * 1e3
-        stat = Stat(scale * ratio.value, scale * ratio.low, scale * ratio.high, ratio.n, self.unit)
+        taken, reference_ms = paired.time()
+        samples = 1e3 * len(many[0])
+        value, low, high = (samples / x for x in (taken.value, taken.high, taken.low))
+        stat = Stat(value, low, high, taken.n, self.unit)
         protocol = paired.protocol(probe.seconds)
         return Reading(stat, None, reference_ms, paired.samples(), protocol)

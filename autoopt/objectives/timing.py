@@ -32,6 +32,12 @@ MAX_ROUNDS = 40
 PRECISION = 0.02
 """Rounds end when the half width of the interval is below this share of the value."""
 
+UNSTEADY = 0.1
+"""Half width of the ratio's interval, of its value, beyond which the reference may be at fault."""
+
+ALONE = 2.0
+"""Times as uncertain as the candidate's own time that the ratio then is, if it is at fault."""
+
 STEADY_WINDOWS = 3
 """Windows in a row without a faster call than before after which a call counts as steady."""
 
@@ -58,7 +64,8 @@ class Paired:
     Attributes
     ----------
     candidate, reference
-        All calls, outliers included; the reference has one block more.
+        All calls, outliers included; the reference has one block more, unless it was too unsteady
+        to go on with.
     steady
         Whether both had stopped becoming faster before the first block.
     ended
@@ -72,7 +79,32 @@ class Paired:
 
     def ratio(self) -> Stat:
         """Return reference time over candidate time with its 95 % interval."""
-        return ratio_stat(self.candidate, self.reference)
+        return ratio_stat(self.candidate[: len(self.reference) - 1], self.reference)
+
+    def own(self) -> Stat:
+        """Return the candidate's milliseconds with their 95 % interval, whatever the reference."""
+        return own_stat(self.candidate)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the reference was so unsteady that dividing by it tells less than leaving it.
+
+        Several threads that wait for each other at every operator suffer most from other users of
+        the machine; what the reference then says about it does not hold for the candidate.
+        """
+        ratio, own = _half_width(self.ratio()), _half_width(self.own())
+        return ratio > UNSTEADY and ratio > ALONE * own
+
+    def time(self) -> tuple[Stat, float | None]:
+        """Return the candidate's milliseconds, and the reference's that they are relative to.
+
+        Without a reference, where it was too unsteady, they are what they were.
+        """
+        if self.alone:
+            return self.own(), None
+        ratio, reference = self.ratio(), self.reference_ms()
+        value, low, high = (reference / x for x in (ratio.value, ratio.high, ratio.low))
+        return Stat(value, low, high, ratio.n, "ms"), reference
 
     def reference_ms(self) -> float:
         """Return the median of the reference's block medians."""
@@ -92,6 +124,7 @@ class Paired:
             "settle_seconds": SETTLE_SECONDS,
             "wanted_half_width": PRECISION,
             "rounds": len(self.candidate),
+            "paired": not self.alone,
             "calls": sum(map(len, self.candidate)),
             "steady": self.steady,
             "ended": self.ended,
@@ -119,23 +152,55 @@ def ratio_stat(candidate: Sequence[Sequence[float]], reference: Sequence[Sequenc
     a disturbance that lasts longer than a round.
     """
     import numpy as np
-    from scipy import stats
 
     middle = np.array([np.median(block) for block in reference])
     own = np.array([np.median(block) for block in candidate])
     logs = np.log((middle[:-1] + middle[1:]) / 2 / own)
-    rounds = len(logs)
-    value = float(np.exp(np.median(logs)))
-    half = 0.0
-    if rounds > 1:
+    shared = 0.0
+    if len(logs) > 1:
         # Neighbouring rounds share a reference block: the variance of their mean is larger by
         # half of that block's own, which second differences give without the drift.
         shared = float(np.mean(np.diff(np.log(middle), 2) ** 2)) / 12
+    return _median_stat(logs, shared)
+
+
+def own_stat(candidate: Sequence[Sequence[float]]) -> Stat:
+    """Return the median of block medians in milliseconds, with its 95 % interval as `ratio_stat`'s.
+
+    What blocks share, such as a machine that is slower for all of them, is not in the interval.
+    """
+    import numpy as np
+
+    logs = np.log(np.array([np.median(block) for block in candidate]))
+    return replace(_median_stat(logs), unit="ms")
+
+
+def _median_stat(logs: NDArray[np.float64], shared: float = 0.0) -> Stat:
+    """Return the median of positive values, given as logarithms in order, and its interval.
+
+    Parameters
+    ----------
+    logs
+        One a round.
+    shared
+        Variance that neighbours have in common.
+    """
+    import numpy as np
+    from scipy import stats
+
+    rounds = len(logs)
+    value, half = float(np.exp(np.median(logs))), 0.0
+    if rounds > 1:
         spread = float(np.var(logs, ddof=1))
         spread = max(spread + min(shared, spread), _long_run_variance(logs))
         error = MEDIAN_ERROR * np.sqrt(spread / rounds)
         half = float(stats.t.ppf(0.975, rounds - 1) * error)
     return Stat(value, value * float(np.exp(-half)), value * float(np.exp(half)), rounds)
+
+
+def _half_width(stat: Stat) -> float:
+    """Return half of an interval's width as a share of its value."""
+    return (stat.high - stat.low) / 2 / stat.value
 
 
 def _long_run_variance(values: NDArray[np.float64]) -> float:
@@ -171,14 +236,17 @@ def time_pairs(
     share = WARM_UP_SHARE * seconds / 2
     own, other = _Warm.up(candidate, share), _Warm.up(reference, share)
     paired = Paired([], [other.block()], own.steady and other.steady)
+    alone = False
     while True:
         paired.candidate.append(own.block())
-        paired.reference.append(other.block())
+        if not alone:
+            paired.reference.append(other.block())
         rounds, spent = len(paired.candidate), time.perf_counter() - start
+        # Then the time that is left is better spent on the candidate.
+        alone = alone or (rounds >= FEW_ROUNDS and paired.alone)
         if rounds < (MIN_ROUNDS if spent < LATE * seconds else FEW_ROUNDS):
             continue
-        ratio = paired.ratio()
-        if (ratio.high - ratio.low) / 2 < PRECISION * ratio.value:
+        if _half_width(paired.own() if alone else paired.ratio()) < PRECISION:
             return replace(paired, ended="narrow")
         if spent > seconds or rounds >= MAX_ROUNDS:
             return replace(paired, ended="time" if spent > seconds else "rounds")

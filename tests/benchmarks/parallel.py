@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,9 @@ SPREADS: tuple[Mapping[str, Any], ...] = (
 
 BATCHES = (1, 4, 16)
 RUNTIMES = ("openvino", "onnxruntime")
-SECONDS = 0.8
+SECONDS = 1.0
 WORDS, LENGTH = 200, 32
+WIDTH = 0.25
 
 
 class _Mean(nn.Module):
@@ -43,33 +44,39 @@ class _Mean(nn.Module):
 
 def run() -> Report:
     """Measure a CNN and an encoder under every configuration, in turn with the default."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="autoopt-benchmark-") as scratch:
-        for (name, task), runtime in itertools.product(tasks().items(), RUNTIMES):
-            folder = Path(tempfile.mkdtemp(dir=scratch))
+        folders: dict[tuple[str, str], Path] = {}
+        networks = tasks()
+        for (name, task), runtime in itertools.product(networks.items(), RUNTIMES):
+            folder = folders[name, runtime] = Path(tempfile.mkdtemp(dir=scratch))
             _build(task, runtime, folder)
-            rows += [
-                {"network": name, "runtime": runtime, **row} for row in _measured(task, folder)
-            ]
-    return Report(gains(rows), {"configurations": rows})
+            for batch, spread in itertools.product(BATCHES, SPREADS):
+                row = _measured(task, folder, batch, spread)
+                rows.append({"network": name, "runtime": runtime, **row})
+        # The best of several is lucky too, so it is measured again.
+        best = best_of(rows, "cnn", 1)
+        spread = {name: best[name] for name in ("threads", "replicas", "processes", "pinned")}
+        again = _measured(networks["cnn"], folders["cnn", best["runtime"]], 1, spread)
+    found = {"parallel_gain": again["gain"], "parallel_gain_low": again["gain_low"], **gains(rows)}
+    return Report(found, {"configurations": [*rows, {**best, **again, "again": True}]})
 
 
 def gains(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the best configuration's throughput over the default's, by network and batch.
-
-    ``parallel_gain`` is that of the CNN at batch 1 in the runtime that is faster by default.
-    """
-    found = {}
-    for name, batch in itertools.product(("cnn", "encoder"), BATCHES):
-        own = [row for row in rows if (row["network"], row["batch"]) == (name, batch)]
-        fastest = max(own, key=lambda row: float(row["default_per_s"]))["runtime"]
-        best = max((row for row in own if row["runtime"] == fastest), key=lambda row: row["gain"])
-        found[f"{name}_gain_batch_{batch}"] = best["gain"]
-    return {"parallel_gain": found["cnn_gain_batch_1"], **found}
+    """Return the best configuration's throughput over the default's, by network and batch."""
+    asked = itertools.product(("cnn", "encoder"), BATCHES)
+    return {f"{name}_gain_batch_{size}": best_of(rows, name, size)["gain"] for name, size in asked}
 
 
-def _measured(task: Task, folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield a row a configuration: samples a second and times as many as by default."""
+def best_of(rows: list[dict[str, Any]], name: str, batch: int) -> dict[str, Any]:
+    """Return the row of the best configuration in the runtime that is faster by default."""
+    own = [row for row in rows if (row["network"], row["batch"]) == (name, batch)]
+    fastest = max(own, key=lambda row: float(row["default_per_s"]))["runtime"]
+    return max((row for row in own if row["runtime"] == fastest), key=lambda row: row["gain"])
+
+
+def _measured(task: Task, folder: Path, batch: int, spread: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the samples a second of a configuration, and times as many as by default."""
     import numpy as np
 
     from autoopt.interfaces import Parallel
@@ -77,24 +84,24 @@ def _measured(task: Task, folder: Path) -> Iterator[dict[str, Any]]:
     from autoopt.runtimes.opening import open_artifact
 
     samples = [tensor.numpy() for tensor in task.train.inputs(SAMPLES)]
-    for batch, spread in itertools.product(BATCHES, SPREADS):
-        parallel = Parallel(**spread, batch=batch)
-        usual = _by_default(folder, samples, batch)
-        with closing(open_artifact(folder, parallel)) as deployment:
-            paired = time_pairs(lambda: deployment(*samples), usual, seconds=SECONDS)
-        gain = paired.ratio()
-        default = 1e3 * SAMPLES / float(np.median(np.concatenate(paired.reference)))
-        yield {
-            "threads": parallel.threads,
-            "replicas": parallel.replicas,
-            "processes": parallel.processes,
-            "batch": batch,
-            "default_per_s": default,
-            "per_s": default * gain.value,
-            "gain": gain.value,
-            "gain_low": gain.low,
-            "gain_high": gain.high,
-        }
+    parallel = Parallel(**spread, batch=batch)
+    usual = _by_default(folder, samples, batch)
+    with closing(open_artifact(folder, parallel)) as deployment:
+        paired = time_pairs(lambda: deployment(*samples), usual, seconds=SECONDS)
+    gain = paired.ratio()
+    default = 1e3 * SAMPLES / float(np.median(np.concatenate(paired.reference)))
+    return {
+        "threads": parallel.threads,
+        "replicas": parallel.replicas,
+        "processes": parallel.processes,
+        "pinned": parallel.pinned,
+        "batch": batch,
+        "default_per_s": default,
+        "per_s": default * gain.value,
+        "gain": gain.value,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+    }
 
 
 def _by_default(folder: Path, samples: list[Any], batch: int) -> Callable[[], object]:
@@ -127,10 +134,16 @@ def _build(task: Task, runtime: str, folder: Path) -> None:
 
 
 def tasks() -> Mapping[str, Task]:
-    """Return the digits' CNN and an encoder of two layers, both with random weights."""
+    """Return a CNN and an encoder of two layers, with random weights.
+
+    The CNN is the demo's network at a quarter of its width, as searches of it usually pick: what
+    is served is small, and kernels of small layers have little for a second thread to do.
+    """
     from autoopt.demo.data import digits
     from autoopt.demo.model import DigitsNet
+    from autoopt.replay import replay
     from autoopt.task import make_task
+    from autoopt.techniques.students import WidthStudent
 
     torch.manual_seed(0)
     words = torch.randint(0, WORDS, (200, LENGTH))
@@ -142,7 +155,9 @@ def tasks() -> Mapping[str, Task]:
         _Mean(),
         nn.Linear(128, 4),
     )
+    whole = make_task(DigitsNet().eval(), digits(), request_size=16, threads=2)
+    narrow = replay(whole.model, WidthStudent(WIDTH).edits(whole.model, whole))
     return {
-        "cnn": make_task(DigitsNet().eval(), digits(), request_size=16, threads=2),
+        "cnn": make_task(narrow.eval(), digits(), request_size=16, threads=2),
         "encoder": make_task(encoder.eval(), (words, classes), request_size=16, threads=2),
     }
