@@ -15,7 +15,7 @@ from autoopt.measure import MeasurePlan, measure_artifact
 from autoopt.outcome import Done, Outcome, Stage, Survey
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, FailureKind
-from autoopt.runtimes.opening import open_artifact
+from autoopt.runtimes.opening import open_own
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Evaluator:
             built = self.bench.build_artifact(self.reference_recipe)
             folder = self.bench.artifact_folder(built.key)
             parallel = self.bench.parallel(self.reference_recipe)
-            self._open["reference"] = open_artifact(folder, parallel)
+            self._open["reference"] = open_own(folder, parallel)
         return self._open["reference"]
 
 

@@ -127,6 +127,11 @@ class Parallel:
         each on its own.
     delay_ms
         Milliseconds that the first of these waits for others.
+    stages
+        Processes that each hold some of the operators, one after the other: parts of a request
+        stream through them (pipeline parallel).
+    shards
+        Processes that each hold a part of every layer and exchange results (tensor parallel).
     """
 
     threads: int
@@ -137,6 +142,8 @@ class Parallel:
     pinned: bool = False
     gather: int = 0
     delay_ms: float = 0.0
+    stages: int = 1
+    shards: int = 1
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
@@ -146,8 +153,19 @@ class Parallel:
                 f"got (threads={self.threads}, replicas={self.replicas}, batch={self.batch}, "
                 f"inter_op={self.inter_op})."
             )
-        if self.pinned and not self.processes:
-            raise ValueError("only replicas in processes of their own can be `pinned`.")
+        if min(self.stages, self.shards) < 1 or self.divided > max(self.stages, self.shards):
+            raise ValueError(
+                "`stages >= 1` and `shards >= 1` must hold, and one of them be 1, but got "
+                f"(stages={self.stages}, shards={self.shards})."
+            )
+        if self.divided > 1 and (self.replicas > 1 or self.processes or self.inter_op > 1):
+            raise ValueError(
+                "a network that is divided into stages or shards runs once, in as many processes, "
+                f"but got (replicas={self.replicas}, processes={self.processes}, "
+                f"inter_op={self.inter_op})."
+            )
+        if self.pinned and not (self.processes or self.divided > 1):
+            raise ValueError("only what runs in processes of its own can be `pinned`.")
         if self.gather < 0 or not 0 <= self.delay_ms < 1e6 or (self.delay_ms and not self.gather):
             raise ValueError(
                 "`gather >= 0` and `0 <= delay_ms < 1e6` must hold, and a delay needs something "
@@ -155,9 +173,19 @@ class Parallel:
             )
 
     @property
+    def divided(self) -> int:
+        """Processes that hold one network among them."""
+        return self.stages * self.shards
+
+    @property
+    def processes_needed(self) -> int:
+        """Processes that serve: replicas, stages or shards."""
+        return self.divided if self.divided > 1 else self.replicas
+
+    @property
     def share(self) -> int:
-        """Threads of one replica."""
-        return max(1, self.threads // self.replicas)
+        """Threads of one replica, stage or shard."""
+        return max(1, self.threads // self.processes_needed)
 
 
 @runtime_checkable

@@ -242,6 +242,10 @@ def _spread_words(option: str, settings: Mapping[str, Any]) -> str:
     threads, replicas = settings.get("threads"), settings.get("replicas")
     if option == "inter_op":
         return f"{threads} threads × {settings.get('inter_op')} operators at a time"
+    for parts in ("stages", "shards"):
+        if parts in settings:
+            pinned = ", pinned" if settings.get("pinned") else ""
+            return f"{threads} threads × {settings[parts]} {parts}{pinned}"
     copies = "processes" if option == "processes" else "replicas"
     if option == "batching":
         gather, delay = settings.get("gather"), settings.get("delay_ms")

@@ -37,9 +37,23 @@ PARALLEL: Options = {
         "gather": Choice([8, 16, 32], usual=16),
         "delay_ms": Choice([0.5, 2.0]),
     },
+    # One network in several processes, each with operators of its own, or with a part of every
+    # layer: for networks that one core's cache or one machine's memory does not hold. Only torch
+    # runs them so, operator by operator.
+    "pipeline": {
+        "threads": Choice([2, 4], usual=2),
+        "stages": Choice([2, 4], usual=2),
+        "batch": Choice([0, 1, 4], usual=0),
+        "pinned": Choice([False, True]),
+    },
+    "tensor": {
+        "threads": Choice([2, 4], usual=2),
+        "shards": Choice([2, 4], usual=2),
+        "pinned": Choice([False, True]),
+    },
 }
 
-_CAPPED = ("threads", "replicas", "inter_op")
+_CAPPED = ("threads", "replicas", "inter_op", "stages", "shards")
 
 
 def cap_threads(options: Options, cores: int) -> Options:

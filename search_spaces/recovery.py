@@ -17,6 +17,13 @@ RECOVERY: Options = {
         "epochs": Choice([4, 8], usual=4),
         "learning_rate": Choice([1e-3, 3e-3], usual=1e-3),
     },
+    # The same by several processes, each with a share of every batch: for networks and data whose
+    # steps are long enough to outweigh the exchange of gradients.
+    "finetune_parallel": {
+        "epochs": Choice([4, 8], usual=4),
+        "learning_rate": Choice([1e-3, 3e-3], usual=1e-3),
+        "processes": Choice([2, 4], usual=2),
+    },
     # Training on the softened outputs of the original, which carry more than labels do and stand
     # more epochs before they overfit; temperatures from Hinton et al., arXiv 1503.02531.
     "distill": {

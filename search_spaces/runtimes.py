@@ -11,6 +11,9 @@ RUNTIMES: Options = {
     "eager": {},
     # torch.compile's code generator; builds slowly.
     "compiled": {},
+    # The same code made once and kept in the file, so that it starts at once; only on processors
+    # like this one, and only where its origin is trusted.
+    "aotinductor": {},
     "onnxruntime": {},
     "openvino": {},
 }

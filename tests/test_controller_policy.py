@@ -64,6 +64,10 @@ def tuned(**values: int) -> Recipe:
     return original().replaced(parallel=("tuned", wanted))
 
 
+def divided(**values: int) -> Recipe:
+    return original().replaced(parallel=("pipeline", values))
+
+
 @pytest.mark.parametrize(
     ("recipe", "form"),
     [
@@ -75,6 +79,7 @@ def tuned(**values: int) -> Recipe:
         (tuned(batch=4), tuned(batch=4)),
         (tuned(batch=4, replicas=2), tuned(batch=4, replicas=2)),
         (original(), original()),
+        (divided(threads=2, stages=4), divided(threads=2, stages=2)),
     ],
     ids=str,
 )

@@ -137,7 +137,10 @@ def test_names_that_lead_out_of_the_folder_are_refused(folder, name):
     [
         ({"format": 2}, "newer than 1"),
         ({"format": "x"}, "must be a positive integer, got 'x'"),
-        ({"runtime": "abacus"}, "asks for the runtime 'abacus'; known: compiled, eager"),
+        (
+            {"runtime": "abacus"},
+            "asks for the runtime 'abacus'; known: aotinductor, compiled, eager",
+        ),
         ({"files": {}}, "`model` must be one of `files`"),
         ({"inputs": [{}]}, "lacks or garbles"),
         ({"model": "model.xml"}, "`model` must be one of `files`"),

@@ -34,7 +34,7 @@ from tests.runtime_builds import (
 # test_runtimes_stored.py for what is in the files.
 EVERYWHERE = ("float32", "bfloat16", "static", "static_kept", "weights8", "weights4")
 # Compiling takes long, so what only needs a running artefact leaves it to the slow tests.
-QUICK = [name for name in RUNTIMES if name != "compiled"]
+QUICK = [name for name in RUNTIMES if name not in ("compiled", "aotinductor")]
 CASES = [
     (network, runtime, precision)
     for network in ("cnn", "mlp")
@@ -242,7 +242,9 @@ def test_an_unknown_precision_is_refused_with_what_was_asked(runtime, request_):
 
 
 def test_an_unknown_runtime_lists_the_known_ones():
-    with pytest.raises(UnknownNameError, match="unknown runtime 'tpu'; known: compiled, eager"):
+    with pytest.raises(
+        UnknownNameError, match="unknown runtime 'tpu'; known: aotinductor, compiled, eager"
+    ):
         load_runtime("tpu")
 
 

@@ -106,7 +106,7 @@ def test_a_process_that_cannot_open_the_artefact_says_why_and_none_is_left(tmp_p
 
 def test_more_processes_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
-    with pytest.raises(RefusedError, match=r"2 replica processes need as many cores.* may use 1"):
+    with pytest.raises(RefusedError, match=r"2 processes need as many cores.* may use 1"):
         open_artifact(built("cnn", "onnxruntime"), PROCESSES)
 
 
@@ -262,10 +262,12 @@ def test_operators_at_the_same_time_have_threads_of_their_own_in_onnx_runtime():
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_what_a_runtime_cannot_do_is_refused_with_the_reason(runtime: str):
-    for parallel in (Parallel(1), PROCESSES, Parallel(1, gather=4), Parallel(1, inter_op=2)):
+    whole = (Parallel(1), PROCESSES, Parallel(1, gather=4), Parallel(1, inter_op=2))
+    for parallel in (*whole, Parallel(2, stages=2), Parallel(2, shards=2)):
         reason = cannot_serve(runtime, parallel)
         able = parallel.inter_op == 1 or runtime == "onnxruntime"
         able = able and not (parallel.gather and runtime == "compiled")
+        able = able and (parallel.divided == 1 or runtime == "eager")
         assert (reason is None) == able, (runtime, parallel, reason)
         if reason is not None:
             with pytest.raises(RefusedError):
@@ -276,7 +278,9 @@ def test_what_a_runtime_cannot_do_is_refused_with_the_reason(runtime: str):
     ("parallel", "reason"),
     [
         (Parallel(3), "3 threads in 1 replicas .* 2 cores"),
-        (Parallel(1, 2), "1 threads in 2 replicas need at least a thread a replica"),
+        (Parallel(1, 2), "1 threads in 2 replicas need at least a thread each"),
+        (Parallel(2, stages=4), "2 threads in 4 stages need at least a thread each"),
+        (Parallel(1, shards=2), "1 threads in 2 shards need at least a thread each"),
         (Parallel(1, inter_op=3), "3 operators at a time need as many cores, but there are 2"),
     ],
 )
@@ -294,7 +298,7 @@ def test_replica_processes_are_refused_where_there_is_no_anonymous_memory(monkey
     ("settings", "message"),
     [
         ({"inter_op": 0}, r"inter_op >= 1` must hold"),
-        ({"pinned": True}, "only replicas in processes of their own can be `pinned`"),
+        ({"pinned": True}, "only what runs in processes of its own can be `pinned`"),
         ({"gather": -1}, "`gather >= 0`"),
         ({"delay_ms": 1.0}, "a delay needs something to gather"),
     ],

@@ -18,6 +18,9 @@ from search_spaces.cores import usable_cores
 if TYPE_CHECKING:
     from autoopt.task import Task
 
+_CAPPED = ("threads", "replicas", "inter_op", "stages", "shards")
+"""Settings of a parallel configuration that need as many cores."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -170,11 +173,10 @@ class Fitting:
         cores = usable_cores()
         if reason:
             point["parallel"] = (NEUTRAL["parallel"], {})
-        elif any(settings.get(name, 1) > cores for name in ("threads", "inter_op")):
-            capped = ("threads", "replicas", "inter_op")
+        elif any(settings.get(name, 1) > cores for name in _CAPPED):
             point["parallel"] = (
                 option,
-                {key: min(v, cores) if key in capped else v for key, v in settings.items()},
+                {key: min(v, cores) if key in _CAPPED else v for key, v in settings.items()},
             )
             reason = f"this process may use {cores} cores"
         return [_changed("parallel", recipe, point["parallel"], reason)] if reason else []

@@ -15,6 +15,8 @@ CONTENDERS = 2
 RECOVERIES = ("distill", "finetune", "recalibrate")
 """How the field recovers what was cut out, best first."""
 
+SLOW_TO_BUILD = ("compiled", "aotinductor")
+
 Refused = Callable[[Recipe], bool]
 
 
@@ -25,7 +27,7 @@ def original() -> Recipe:
 
 def original_elsewhere(space: SearchSpace, refused: Refused) -> Iterator[Recipe]:
     """Yield the original in float32 in every other runtime, those that start slowly last."""
-    runtimes = sorted(space.slots["runtime"], key=lambda name: name == "compiled")
+    runtimes = sorted(space.slots["runtime"], key=lambda name: name in SLOW_TO_BUILD)
     for runtime in runtimes:
         recipe = original().replaced(runtime=(runtime, {}))
         if runtime != NEUTRAL["runtime"] and not refused(recipe):

@@ -16,6 +16,11 @@ def one_form(recipe: Recipe, *, threads: int, request_size: int) -> Recipe:
     """
     pick = recipe["parallel"]
     values = dict(pick.settings)
+    for parts in ("stages", "shards"):
+        if parts in values:
+            # Each needs a thread.
+            values[parts] = min(values[parts], values["threads"])
+            return recipe.replaced(parallel=(pick.option, values))
     if not {"threads", "replicas", "batch"} <= set(values):
         return recipe
     # A replica needs a thread.

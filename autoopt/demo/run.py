@@ -20,6 +20,7 @@ from autoopt.demo.model import train_model
 from autoopt.errors import FolderError, SearchError
 from autoopt.handle.handle import Search
 from autoopt.handle.strategy import Strategy
+from autoopt.runtimes import package_of
 from autoopt.settings import Budget
 
 REQUEST_SIZE = 16
@@ -153,7 +154,7 @@ def _prepare(output: Path) -> None:
 def _accuracy_elsewhere(exported: Path, pick: Strategy) -> float:
     """Return the test accuracy of an export, loaded in a process that knows nothing of it."""
     images, targets = digits()[2].tensors
-    library = "torch" if pick.recipe["runtime"].option in ("eager", "compiled") else "none"
+    library = "torch" if package_of(pick.recipe["runtime"].option) == "torch" else "none"
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "test.npz"
         np.savez(data, images=images.numpy(), targets=targets.numpy())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from autoopt.errors import ArtifactError
 from autoopt.exporting.sections import figure_rows
+from autoopt.runtimes import package_of
 from autoopt.runtimes.artifact import Manifest, Port
 
 SCHEMA = "schema.json"
@@ -20,9 +20,6 @@ NAMES = (SCHEMA, MEASURED, VERSIONS, CARD)
 
 FORMAT = 1
 """Version of the JSON files."""
-
-PACKAGES: Mapping[str, str] = MappingProxyType({"eager": "torch", "compiled": "torch"})
-"""Runtime to the package that has it, where they differ in name."""
 
 CARD_TEXT = """# {title}
 
@@ -173,7 +170,7 @@ def _requirements(manifest: Manifest, report: Mapping[str, Any]) -> str:
     """Return the exact versions that ran when it was measured, those that it needs first."""
     measurement = (report.get("record") or {}).get("measurement") or {}
     known = measurement.get("environment") or {}
-    package = PACKAGES.get(manifest.runtime, manifest.runtime)
+    package = package_of(manifest.runtime)
     lines = [f"{name}=={known[name]}" for name in ("numpy", package) if name in known]
     python = f"# measured under Python {known['python']}\n" if "python" in known else ""
     return python + "\n".join(lines or ["numpy", package]) + "\n"

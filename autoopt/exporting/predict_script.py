@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from autoopt.interfaces import Parallel
+from autoopt.runtimes import package_of
 from autoopt.runtimes.artifact import Manifest
 from autoopt.runtimes.manifest_rules import PACKED, plain_name
 from autoopt.runtimes.onnx_files import graph_input
@@ -60,6 +62,15 @@ program = load_program({model})
 module = torch.inference_mode()({program})
 """
 
+# Native code: running it is what this script is for.
+NATIVE = """import torch
+from torch._inductor.package import load_package
+
+torch.set_num_threads({threads})
+package = load_package(str({model}), num_runners={replicas})
+module = torch.inference_mode()(package)
+"""
+
 # Chunks of one size; the last is filled up by repeating its last sample.
 SPLIT = """
 inputs = [{inputs}]
@@ -95,15 +106,23 @@ outputs = np.concatenate(answers)[:count]
 
 SAVE = "np.save(sys.argv[{last}], outputs) if len(sys.argv) > {last} else print(outputs)\n"
 
-PARTS = {"onnxruntime": ONNXRUNTIME, "openvino": OPENVINO, "eager": TORCH, "compiled": TORCH}
+PARTS = {
+    "onnxruntime": ONNXRUNTIME,
+    "openvino": OPENVINO,
+    "eager": TORCH,
+    "compiled": TORCH,
+    "aotinductor": NATIVE,
+}
 
 
 def predict_script(manifest: Manifest, parallel: Parallel) -> str:
     """Return the text of `predict.py` for an artefact and a way to spread its requests.
 
-    It answers one request and ends, so replica processes become threads and nothing is gathered.
+    It answers one request and ends, so replica processes become threads, nothing is gathered and
+    the network is not divided.
     A whole request in one replica takes ten lines; splitting it takes a few more.
     """
+    parallel = replace(parallel, stages=1, shards=1, pinned=False)
     runtime, count = manifest.runtime, len(manifest.inputs)
     fixed = manifest.options["batch"]
     # Names of inputs come from a person's network and stay out of the script's prose.
@@ -113,9 +132,7 @@ def predict_script(manifest: Manifest, parallel: Parallel) -> str:
         f"np.load(sys.argv[{i + 1}]).astype({port.dtype!r})"
         for i, port in enumerate(manifest.inputs)
     ]
-    head = HEAD.format(
-        library="torch" if PARTS[runtime] is TORCH else runtime, files=" ".join(files)
-    )
+    head = HEAD.format(library=package_of(runtime), files=" ".join(files))
     body = _unpacking(manifest) + _setup(manifest, parallel)
     last = SAVE.format(last=count + 1)
     if fixed is None and parallel.replicas == 1 and not parallel.batch:
@@ -136,6 +153,7 @@ def _setup(manifest: Manifest, parallel: Parallel) -> str:
     return PARTS[manifest.runtime].format(
         model=_model(manifest),
         threads=parallel.share,
+        replicas=parallel.replicas,
         inter_op=INTER_OP.format(count=parallel.inter_op) if parallel.inter_op > 1 else "",
         unpack=UNPACK if manifest.realised.get("storage_only") else "",
         config=_config(manifest, parallel) if manifest.runtime == "openvino" else "",

@@ -17,11 +17,10 @@ from autoopt.handle.on_test import OnTest, on_test
 from autoopt.handle.request import Own, own_parts
 from autoopt.handle.strategy import Given, Strategy
 from autoopt.measurement import Axis, Stat
+from autoopt.runtimes.opening import NATIVE
 from autoopt.settings import SAMPLERS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from autoopt.task import Task
 
 ASK = "explain(model, data) says it"
@@ -43,11 +42,17 @@ def explain_strategy(strategy: Strategy, given: Given) -> Explanation:
     steps = _steps(strategy, task, own)
     missing = [f"{step.slot}: not measured; {ASK}" for step in steps if step.record is None]
     original = _original(strategy)
-    rows = layer_changes(strategy.artifact_folder(), original)
-    if original is None:
+    native = strategy.recipe["runtime"].option in NATIVE
+    rows = [] if native else layer_changes(strategy.artifact_folder(), original)
+    if native:
+        missing.append("the layers: native code does not say what it computes")
+    elif original is None:
         missing.append("what the layers were before: the original's artefact left the cache")
-    test = _on_test(strategy, task, given.groups) if task is not None else None
-    if test is None:
+    closed = native and not given.trust_code
+    test = None if task is None or closed else _on_test(strategy, task, given)
+    if closed:
+        missing.append("the test part: its artefact is native code, which trust_code=True runs")
+    elif test is None:
         missing.append(f"the test part by class, and where it differs from the original: {ASK}")
     sensitivity = _sensitivity(strategy, task, own) if task is not None else None
     axes = strategy.history.settings.axes if strategy.history.settings else ()
@@ -128,9 +133,7 @@ def _original(strategy: Strategy) -> Any:
         return None
 
 
-def _on_test(
-    strategy: Strategy, task: Task, groups: Sequence[Any] | pd.Series | None
-) -> OnTest | None:
+def _on_test(strategy: Strategy, task: Task, given: Given) -> OnTest | None:
     from autoopt.interfaces import Parallel
     from autoopt.loading import load_artifact
 
@@ -138,10 +141,12 @@ def _on_test(
     if original is None:
         return None
     with (
-        load_artifact(strategy.artifact_folder(), strategy.spread()) as mine,
+        load_artifact(
+            strategy.artifact_folder(), strategy.spread(), trust_code=given.trust_code
+        ) as mine,
         load_artifact(original, Parallel(task.threads)) as other,
     ):
-        return on_test(task, mine, other, groups)
+        return on_test(task, mine, other, given.groups)
 
 
 def _sensitivity(strategy: Strategy, task: Task, own: Own) -> dict[str, float] | None:

@@ -36,12 +36,15 @@ class Given:
     again
         What a resume would have to be handed again: metric, loss, techniques, students, train,
         teachers.
+    trust_code
+        Whether native code that the search has compiled may be run.
     """
 
     model: Any = None
     data: Any = None
     groups: Any = None
     again: Mapping[str, Any] | None = None
+    trust_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,16 @@ class Strategy:
         """Latency of the original in eager float32 over this one's, timed side by side."""
         return self.measurement.speedup
 
-    def predict(self, *inputs: Any) -> Any:
+    def predict(self, *inputs: Any, trust_code: bool = False) -> Any:
         """Answer one batch with the very artefact that was measured.
 
-        Loads it anew at each call; to serve, use ``autoopt.load`` on an export.
+        Loads it anew at each call; to serve, use ``autoopt.load`` on an export. Native code
+        (runtime ``aotinductor``) is run only with `trust_code`: the search may be another's.
         """
         from autoopt.loading import load_artifact
 
-        with load_artifact(self.artifact_folder(), self.spread()) as predictor:
+        place = self.artifact_folder()
+        with load_artifact(place, self.spread(), trust_code=trust_code) as predictor:
             return predictor(*inputs)
 
     def export(
@@ -158,6 +163,7 @@ class Strategy:
         data: Any = None,
         *,
         groups: Any = None,
+        trust_code: bool = False,
         **again: Any,
     ) -> Explanation:
         """Say in words, tables and a picture what was done, what it cost and gained, and how sure.
@@ -169,6 +175,8 @@ class Strategy:
             looked at. Without them what the search's folder and cache say is told.
         groups
             A value for each sample of the test part, to see quality by them instead of by class.
+        trust_code
+            Look at the test part also where the artefact is native code.
         **again
             What `autoopt.resume` would have to be handed again: metric, loss, techniques,
             students, train, teachers.
@@ -184,7 +192,7 @@ class Strategy:
         """
         from autoopt.handle.explain import explain_strategy
 
-        return explain_strategy(self, Given(model, data, groups, again))
+        return explain_strategy(self, Given(model, data, groups, again, trust_code))
 
     def artifact_folder(self) -> Path:
         """Return the artefact's folder in the cache."""

@@ -22,7 +22,7 @@ from autoopt.loading.benchmark import (
     reported_latency,
     time_call,
 )
-from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes import RUNTIMES, package_of
 from autoopt.runtimes.artifact import (
     Manifest,
     Port,
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from autoopt.interfaces import Array, Deployment
-
-PACKAGES = {"eager": "torch", "compiled": "torch"}
 
 
 class Predictor:
@@ -250,7 +248,7 @@ def load_artifact(
     try:
         deployment = open_artifact(folder, parallel, trust_code=trust_code)
     except ModuleNotFoundError as error:
-        package = PACKAGES.get(manifest.runtime, manifest.runtime)
+        package = package_of(manifest.runtime)
         raise ArtifactError(
             f"this artefact runs in {manifest.runtime!r}, but {error.name!r} is not installed; "
             f"pip install {package}."
@@ -307,6 +305,8 @@ def _spread(parallel: Parallel) -> str:
     """Return in words how requests are spread; what is as usual is left out."""
     copies = "processes" if parallel.processes else "replicas"
     words = [f"{parallel.threads} threads", f"{parallel.replicas} {copies}"]
+    if parallel.divided > 1:
+        words[1] = f"{parallel.divided} {'stages' if parallel.stages > 1 else 'shards'}"
     words += [f"batch {parallel.batch}"] if parallel.batch else []
     words += [f"{parallel.inter_op} operators at a time"] if parallel.inter_op > 1 else []
     words += ["pinned"] if parallel.pinned else []

@@ -20,7 +20,7 @@ from autoopt.measure.memory import serving_memory
 from autoopt.measurement import Measurement, Stat
 from autoopt.objectives import load_objective
 from autoopt.runtimes.artifact import artifact_size, read_artifact
-from autoopt.runtimes.opening import open_artifact, refuse_parallel
+from autoopt.runtimes.opening import open_own, refuse_parallel
 from autoopt.targets import load_target
 
 if TYPE_CHECKING:
@@ -90,14 +90,14 @@ def measure_artifact(
     if reason := refuse_parallel(read_artifact(folder)["runtime"], parallel):
         raise RefusedError(reason)
     request = [tensor.numpy() for tensor in task.example]
-    with closing(open_artifact(folder, parallel)) as deployment:
+    with closing(open_own(folder, parallel)) as deployment:
         probe = Probe(
             deployment=deployment,
             reference=reference(),
             request=request,
             parallel=parallel,
             size_bytes=artifact_size(folder),
-            open=lambda other: open_artifact(folder, other),
+            open=lambda other: open_own(folder, other),
             memory=lambda: serving_memory(folder, parallel, request),
             score=lambda part: score(task, deployment, part),
             seconds=plan.seconds,

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 from autoopt.interfaces import Parallel
-from autoopt.runtimes.opening import open_artifact
+from autoopt.runtimes.opening import open_own
 job = json.load(sys.stdin)
 inputs = [np.ones(shape, dtype) for shape, dtype in job["inputs"]]
-deployment = open_artifact(Path(job["folder"]), Parallel(**job["parallel"]))
+deployment = open_own(Path(job["folder"]), Parallel(**job["parallel"]))
 for _ in range(3):
     deployment(*inputs)
 if sys.platform == "linux":

@@ -14,16 +14,27 @@ if TYPE_CHECKING:
 
     from autoopt.interfaces import Runtime
 
-__all__ = ["RUNTIMES", "export_program", "load_runtime", "pt2_source"]
+__all__ = ["PACKAGES", "RUNTIMES", "export_program", "load_runtime", "package_of", "pt2_source"]
 
 RUNTIMES: Mapping[str, str] = MappingProxyType(
     {
+        "aotinductor": "aot_inductor:AotInductor",
         "eager": "eager:Eager",
         "compiled": "compiled:Compiled",
         "onnxruntime": "onnx_session:OnnxRuntime",
         "openvino": "openvino_request:OpenVino",
     }
 )
+
+PACKAGES: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("aotinductor", "compiled", "eager"), "torch")
+)
+"""Runtime to the package that has it, where they differ in name."""
+
+
+def package_of(runtime: str) -> str:
+    """Return the package that has a runtime."""
+    return PACKAGES.get(runtime, runtime)
 
 
 def load_runtime(name: str) -> Runtime:

@@ -65,7 +65,7 @@ class Compiled:
 
         manifest = write_program("compiled", network, request, task, folder, exported=exported)
         # Compiling takes seconds and happens at every load, which compares the code anyway.
-        return finish_build(Eager(), network, manifest, task, folder)
+        return finish_build(Eager().load, network, manifest, task, folder)
 
     def load(
         self, folder: Path, parallel: Parallel, *, trust_code: bool = False

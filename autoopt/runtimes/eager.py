@@ -55,7 +55,7 @@ class Eager:
         from autoopt.runtimes.torch_files import write_program
 
         manifest = write_program("eager", network, request, task, folder, exported=exported)
-        return finish_build(self, network, manifest, task, folder)
+        return finish_build(self.load, network, manifest, task, folder)
 
     def load(
         self, folder: Path, parallel: Parallel, *, trust_code: bool = False

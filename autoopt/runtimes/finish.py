@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,23 @@ from autoopt.interfaces import Parallel
 from autoopt.runtimes.agreement import check_agreement
 from autoopt.runtimes.artifact import Manifest, write_manifest
 from autoopt.runtimes.compressed import store_compactly
-from autoopt.runtimes.layer_table import COMPUTED, read_layers, stayed_in_float32
+from autoopt.runtimes.layer_table import COMPUTED, READERS, read_layers, stayed_in_float32
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoopt.interfaces import Runtime
+    from autoopt.interfaces import Deployment
     from autoopt.task import Task
 
 
 def finish_build(
-    runtime: Runtime, network: nn.Module, manifest: Manifest, task: Task, folder: Path
+    load: Callable[[Path, Parallel], Deployment],
+    network: nn.Module,
+    manifest: Manifest,
+    task: Task,
+    folder: Path,
 ) -> Mapping[str, Any]:
-    """Load the artefact with `runtime`, compare it with its network; return what was realised.
+    """Open the artefact with a runtime's `load` and compare it; return what was realised.
 
     Raises
     ------
@@ -32,14 +36,14 @@ def finish_build(
     RefusedError
         If the artefact is further away than its precision explains.
     """
-    deployment = runtime.load(folder, Parallel(threads=task.threads))
+    deployment = load(folder, Parallel(threads=task.threads))
     try:
         precision = manifest.realised["precision"]
         agreement = check_agreement(network, deployment, task, precision=precision)
     finally:
         deployment.close()
     realised = {**manifest.realised, "agreement": agreement}
-    if precision in COMPUTED:
+    if precision in COMPUTED and manifest.runtime in READERS:
         realised["stayed_in_float32"] = stayed_in_float32(read_layers(folder), precision)
     manifest = write_manifest(folder, replace(manifest, realised=realised), manifest.files)
     return store_compactly(folder, manifest, network).realised

@@ -10,6 +10,7 @@ from typing import Any
 # The first is the file that the runtime opens; it reads the others, of the same stem, unasked.
 SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "aotinductor": (".pt2",),
         "eager": (".pt2",),
         "compiled": (".pt2",),
         "onnxruntime": (".onnx",),
@@ -20,7 +21,9 @@ PACKED = ".gz"
 HINTS = ("f32", "bf16")
 SPREAD: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("threads", "replicas", "batch", "inter_op", "gather"), (int,)),
+        **dict.fromkeys(
+            ("threads", "replicas", "batch", "inter_op", "gather", "stages", "shards"), (int,)
+        ),
         **dict.fromkeys(("processes", "pinned"), (bool,)),
         "delay_ms": (int, float),
     }

@@ -78,7 +78,8 @@ class OnnxRuntime:
         manifest = Manifest(
             "onnxruntime", MODEL, exported.inputs, exported.output, options, realised
         )
-        return finish_build(self, network, write_manifest(folder, manifest, [MODEL]), task, folder)
+        manifest = write_manifest(folder, manifest, [MODEL])
+        return finish_build(self.load, network, manifest, task, folder)
 
     def load(self, folder: Path, parallel: Parallel) -> ReplicatedDeployment:
         """Start what `build` wrote."""

@@ -12,6 +12,7 @@ from autoopt.errors import RefusedError
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import read_manifest
 from autoopt.runtimes.deployment import ReplicatedDeployment
+from autoopt.runtimes.divided import DividedDeployment
 from autoopt.runtimes.gathering import GatheringDeployment
 from autoopt.runtimes.manifest_rules import plain_name
 from autoopt.runtimes.processes import start_processes
@@ -25,6 +26,7 @@ _ONE_AFTER_ANOTHER = (
 )
 NO_INTER_OP: Mapping[str, str] = MappingProxyType(
     {
+        "aotinductor": _ONE_AFTER_ANOTHER.format("torch"),
         "eager": _ONE_AFTER_ANOTHER.format("torch"),
         "compiled": _ONE_AFTER_ANOTHER.format("torch"),
         "openvino": _ONE_AFTER_ANOTHER.format("OpenVINO"),
@@ -39,10 +41,12 @@ def refuse_parallel(runtime: str, parallel: Parallel) -> str | None:
     from search_spaces.cores import usable_cores
 
     cores = usable_cores()
-    if parallel.threads > cores or parallel.replicas > parallel.threads:
+    parts = parallel.processes_needed
+    if parallel.threads > cores or parts > parallel.threads:
+        name = "stages" if parallel.stages > 1 else "shards" if parallel.shards > 1 else "replicas"
         return (
-            f"{parallel.threads} threads in {parallel.replicas} replicas need at least a thread a "
-            f"replica and no more than the {cores} cores that this process may use"
+            f"{parallel.threads} threads in {parts} {name} need at least a thread each and no more "
+            f"than the {cores} cores that this process may use"
         )
     if parallel.inter_op > cores:
         return f"{parallel.inter_op} operators at a time need as many cores, but there are {cores}"
@@ -58,9 +62,30 @@ def cannot_serve(runtime: str, parallel: Parallel) -> str | None:
             "torch.compile makes code for the sizes of one request, but gathered requests come in "
             "every size; use another runtime."
         )
-    if parallel.processes and sys.platform != "linux":
-        return "replicas in processes need anonymous shared memory, which only Linux has."
+    if parallel.divided > 1 and runtime != "eager":
+        return (
+            f"{runtime} takes a network as a whole; only programs that torch runs operator by "
+            "operator (runtime 'eager') can be divided into stages or shards."
+        )
+    if (parallel.processes or parallel.divided > 1) and sys.platform != "linux":
+        return "processes that serve need anonymous shared memory, which only Linux has."
     return None
+
+
+NATIVE = frozenset({"aotinductor"})
+"""Runtimes whose artefacts are native code."""
+
+
+def open_own(folder: Path, parallel: Parallel) -> Deployment:
+    """Start an artefact that lies in the cache of whoever runs this: native code is run.
+
+    Raises
+    ------
+    RefusedError, ArtifactError
+        As `open_artifact`.
+    """
+    native = read_manifest(folder).runtime in NATIVE
+    return open_artifact(folder, parallel, trust_code=native)
 
 
 def open_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False) -> Deployment:
@@ -87,9 +112,11 @@ def open_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False)
         raise RefusedError(reason)
     # Only programs of torch can hold code, so only its runtimes know the word.
     trusted = trust_code and plain_name(manifest.model).endswith(".pt2")
-    if parallel.processes:
+    if parallel.divided > 1:
+        deployment: Deployment = DividedDeployment(folder, parallel, trust_code=trusted)
+    elif parallel.processes:
         replicas = start_processes(folder, parallel, trust_code=trusted)
-        deployment: Deployment = ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+        deployment = ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
     else:
         options = {"trust_code": True} if trusted else {}
         deployment = load_runtime(manifest.runtime).load(folder, parallel, **options)

@@ -91,7 +91,7 @@ class OpenVino:
             options["activation_group"] = ACTIVATION_GROUP if request.name == "dynamic" else 0
         manifest = Manifest("openvino", MODEL, exported.inputs, exported.output, options, realised)
         manifest = write_manifest(folder, manifest, [MODEL, WEIGHTS])
-        return finish_build(self, network, manifest, task, folder)
+        return finish_build(self.load, network, manifest, task, folder)
 
     def load(self, folder: Path, parallel: Parallel) -> ReplicatedDeployment:
         """Start what `build` wrote."""

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
-from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from autoopt.child import ChildProcess
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.shared_arrays import SharedArrays
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Array, Parallel
 
-END_SECONDS = 3.0
-"""How long a process may take to end by itself."""
-
-_PROGRAM = "from autoopt.runtimes.serving import serve; serve()"
-
 
 class ProcessReplica:
     """One replica of an artefact in a process of its own, bound to cores if told.
-
-    The process lives as long as this end of its pipe: when this process dies, that one ends.
 
     Parameters
     ----------
@@ -45,20 +35,11 @@ class ProcessReplica:
         self, folder: Path, parallel: Parallel, cores: Sequence[int], *, trust_code: bool = False
     ) -> None:
         self._inputs, self._outputs = SharedArrays.new("inputs"), SharedArrays.new("outputs")
-        self._pipe, other = Pipe()
-        ends = (other.fileno(), self._inputs.fd, self._outputs.fd)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, *map(str, ends)],
-            pass_fds=ends,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            # Its package is found where this one is, whatever the working directory.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-        other.close()
+        memory = (self._inputs.fd, self._outputs.fd)
+        self._process = ChildProcess("autoopt.runtimes.serving", memory, name="replica process")
         self.cores: tuple[int, ...] = ()
         job = {"folder": str(folder), "parallel": asdict(parallel), "trust_code": trust_code}
-        self._pipe.send({**job, "cores": list(cores)})
+        self._process.send({**job, "cores": list(cores)})
 
     @property
     def pid(self) -> int:
@@ -73,7 +54,7 @@ class ProcessReplica:
         ArtifactError
             If it could not, with its reason.
         """
-        answer = self._receive()
+        answer = self._process.receive()
         if "error" in answer:
             raise ArtifactError(f"a replica process cannot open the artefact: {answer['error']}")
         self.cores = tuple(answer["cores"])
@@ -86,11 +67,8 @@ class ProcessReplica:
         RuntimeError
             If the process has died, or what its runtime raised.
         """
-        places = self._inputs.write(inputs)
-        # One that has died is found when its answer is waited for.
-        with suppress(OSError):
-            self._pipe.send(places)
-        answer = self._receive()
+        self._process.send(self._inputs.write(inputs))
+        answer = self._process.receive()
         if "error" in answer:
             raise RuntimeError(f"in the replica process {self.pid}: {answer['error']}")
         (output,) = self._outputs.read(answer["places"])
@@ -98,27 +76,9 @@ class ProcessReplica:
 
     def close(self) -> None:
         """End the process."""
-        self._pipe.close()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.close()
         self._inputs.close()
         self._outputs.close()
-
-    def _receive(self) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            code: int | None = None
-            with suppress(subprocess.TimeoutExpired):
-                code = self._process.wait(END_SECONDS)
-            raise RuntimeError(
-                f"the replica process {self.pid} died (exit status {code}); its last words are in "
-                "the log"
-            ) from error
-        return answer
 
 
 def start_processes(
@@ -133,12 +93,6 @@ def start_processes(
     ArtifactError
         If one of them cannot open it; then none is left.
     """
-    there = len(os.sched_getaffinity(0))
-    if parallel.replicas > there:
-        raise RefusedError(
-            f"{parallel.replicas} replica processes need as many cores, but this process may use "
-            f"{there}; lower `replicas`."
-        )
     own = replace(
         parallel, threads=parallel.share, replicas=1, processes=False, pinned=False, gather=0,
         delay_ms=0.0,
@@ -159,21 +113,26 @@ def start_processes(
 
 
 def core_sets(parallel: Parallel) -> list[tuple[int, ...]]:
-    """Return the cores of each replica, of those that this process may use; empty if not pinned.
+    """Return the cores of each process, of those that this one may use; empty if not pinned.
 
     Raises
     ------
     RefusedError
         If there are too few.
     """
-    if not parallel.pinned:
-        return [()] * parallel.replicas
+    count, share = parallel.processes_needed, parallel.share
     there = sorted(os.sched_getaffinity(0))
-    share = parallel.share
-    if share * parallel.replicas > len(there):
+    if count > len(there):
         raise RefusedError(
-            f"{parallel.replicas} processes pinned to {share} cores each need "
-            f"{share * parallel.replicas}, but this process may use {len(there)}; set `pinned` to "
-            "false, or run it on a machine with as many."
+            f"{count} processes need as many cores, but this process may use {len(there)}; lower "
+            "`replicas`, `stages` or `shards`."
         )
-    return [tuple(there[i * share : (i + 1) * share]) for i in range(parallel.replicas)]
+    if not parallel.pinned:
+        return [()] * count
+    if share * count > len(there):
+        raise RefusedError(
+            f"{count} processes pinned to {share} cores each need {share * count}, but this "
+            f"process may use {len(there)}; set `pinned` to false, or run it on a machine with as "
+            "many."
+        )
+    return [tuple(there[i * share : (i + 1) * share]) for i in range(count)]

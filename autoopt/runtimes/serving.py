@@ -6,14 +6,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+
+from autoopt.child import own_pipe, words
 
 
 def serve() -> None:
     """Open the artefact that the pipe names and answer until the pipe ends."""
-    from multiprocessing.connection import Connection
-
-    pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    pipe = own_pipe()
     # Ctrl-C is for whoever started this; then the pipe ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     job = pipe.recv()
@@ -34,7 +33,7 @@ def serve() -> None:
             open_artifact, Path(job["folder"]), parallel, trust_code=job["trust_code"]
         )
         if (error := opened.exception()) is not None:
-            pipe.send({"error": _words(error)})
+            pipe.send({"error": words(error)})
             return
         deployment = opened.result()
         pipe.send({"cores": sorted(os.sched_getaffinity(0))})
@@ -45,11 +44,7 @@ def serve() -> None:
                 break
             done = pool.submit(lambda arrays: deployment(*arrays), inputs.read(places))
             if (error := done.exception()) is not None:
-                pipe.send({"error": _words(error)})
+                pipe.send({"error": words(error)})
             else:
                 pipe.send({"places": outputs.write([done.result()])})
         deployment.close()
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

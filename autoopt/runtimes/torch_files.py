@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,16 +98,24 @@ def refuse_request(request: Quantization, task: Task) -> str | None:
     return refuse_known(request, "torch", KNOWN) or refuse_layers(request, task)
 
 
-def write_program(
-    runtime: str,
-    network: nn.Module,
-    request: Quantization,
-    task: Task,
-    folder: Path,
-    *,
-    exported: Exported | None,
-) -> Manifest:
-    """Trace the network in the precision asked for and write the artefact."""
+@dataclass(frozen=True)
+class Realised:
+    """A network traced in the precision asked for, and what was realised of it."""
+
+    exported: Exported
+    realised: Mapping[str, Any]
+
+
+def realise(
+    network: nn.Module, request: Quantization, task: Task, exported: Exported | None
+) -> Realised:
+    """Trace a network in the precision asked for.
+
+    Raises
+    ------
+    RefusedError
+        If torch cannot trace it, or no layer is left that the precision reaches.
+    """
     realised: dict[str, Any] = {"precision": request.name, "storage_only": False}
     layers: dict[str, int] = {}
     if request.name == "float32":
@@ -125,17 +134,39 @@ def write_program(
         exported = export_program(pack_layers(network, grids), task)
         precision = stored_precision(request, bits)
         realised |= {"precision": precision, "storage_only": True, "layers": bits}
-    save_program(exported.program, folder / MODEL)
-    options = {"batch": exported.fixed, "request": len(task.example[0]), "threads": task.threads}
-    manifest = Manifest(
+    return Realised(exported, {**realised, "layers_quantized": len(layers)})
+
+
+def write_program(
+    runtime: str,
+    network: nn.Module,
+    request: Quantization,
+    task: Task,
+    folder: Path,
+    *,
+    exported: Exported | None,
+) -> Manifest:
+    """Trace the network in the precision asked for and write the artefact."""
+    found = realise(network, request, task, exported)
+    save_program(found.exported.program, folder / MODEL)
+    return write_manifest(folder, torch_manifest(runtime, found, task), [MODEL])
+
+
+def torch_manifest(runtime: str, found: Realised, task: Task) -> Manifest:
+    """Return what is known of an artefact of torch before its file is written."""
+    exported = found.exported
+    return Manifest(
         runtime=runtime,
         model=MODEL,
         inputs=exported.inputs,
         output=exported.output,
-        options=options,
-        realised={**realised, "layers_quantized": len(layers)},
+        options={
+            "batch": exported.fixed,
+            "request": len(task.example[0]),
+            "threads": task.threads,
+        },
+        realised=found.realised,
     )
-    return write_manifest(folder, manifest, [MODEL])
 
 
 class _Positional:

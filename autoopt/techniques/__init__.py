@@ -54,6 +54,7 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "none": "unchanged:Unchanged",
                 "recalibrate": "recalibrate:Recalibrate",
                 "finetune": "finetune:FineTune",
+                "finetune_parallel": "finetune_parallel:DataParallelFineTune",
                 "distill": "distill:Distill",
                 "qat": "qat:QuantizationAwareTraining",
                 "distill_logits": "distill_logits:DistillLogits",
@@ -86,6 +87,8 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "inter_op": "parallel:InterOp",
                 "processes": "parallel:Processes",
                 "batching": "parallel:Batching",
+                "pipeline": "parallel:Pipeline",
+                "tensor": "parallel:TensorParallel",
             }
         ),
     }

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from autoopt.errors import DivergedError
 from autoopt.task.randomness import seeded
 from autoopt.techniques._batches import shuffled, steps_in_epoch
+from autoopt.techniques._team import Team
 from autoopt.techniques._zeros import HeldZeros
 from autoopt.techniques.recalibrate import recalibrate
 
@@ -59,6 +60,7 @@ def train(
     epochs: int,
     learning_rate: float,
     guide: Guide | None = None,
+    team: Team | None = None,
 ) -> nn.Module:
     """Return a trained copy of `model`, in eval mode; the same for the same seed.
 
@@ -78,6 +80,8 @@ def train(
     guide
         Watches the network meanwhile, for a loss that looks inside; what it projects with is
         trained along.
+    team
+        The processes that train together, of which this is one; each calls this with the same.
 
     Raises
     ------
@@ -91,7 +95,9 @@ def train(
         if fast:
             _lay_out(network, torch.channels_last)
         steps = epochs * steps_in_epoch(task)
-        course = _Course(network, task, loss, steps, learning_rate, fast, along=along)
+        course = _Course(
+            network, task, loss, steps, learning_rate, fast, along=along, team=team or Team()
+        )
         _keep_best(course, epochs)
     _lay_out(network, torch.contiguous_format)
     return network.eval()
@@ -108,7 +114,9 @@ class _Course:
     learning_rate: float
     fast: bool
     along: Sequence[nn.Parameter] = ()
+    team: Team = field(default_factory=Team)
     step: int = 0
+    called: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     zeros: HeldZeros = field(init=False)
 
@@ -116,13 +124,15 @@ class _Course:
         trained = [*self.network.parameters(), *self.along]
         self.optimizer = _optimizer(trained, self.learning_rate)
         self.zeros = HeldZeros(self.network)
+        self.called = self.team.wrapped(self.network)
 
     def epoch(self, number: int) -> None:
         """Go once through the train part."""
         self.network.train()
         for inputs, targets, rows in shuffled(self.task, self.task.seed + 1 + number):
             self._set_rate()
-            loss = self.loss(self._outputs(inputs), targets, rows, inputs)
+            inputs, targets, rows, weight = self.team.share(inputs, targets, rows)
+            loss = weight * self.loss(self._outputs(inputs), targets, rows, inputs)
             if not math.isfinite(loss.item()):
                 raise DivergedError(
                     f"The loss is {loss.item()} in epoch {number + 1}, step {self.step + 1} of "
@@ -138,7 +148,7 @@ class _Course:
     def _outputs(self, inputs: Inputs) -> Tensor:
         inputs = tuple(_laid_out(tensor) if self.fast else tensor for tensor in inputs)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.fast and _has_bfloat16()):
-            return self.task.forward(self.network, inputs).float()
+            return self.task.forward(self.called, inputs).float()
 
     def _set_rate(self) -> None:
         for group in self.optimizer.param_groups:
@@ -155,14 +165,15 @@ def schedule(step: int, steps: int) -> float:
 
 def _keep_best(course: _Course, epochs: int) -> None:
     """Train, and leave the network as it was after the epoch of the lowest validation loss."""
-    task, network = course.task, course.network
-    _, wanted = _judge(task.model, task)
-    best, lowest = copy.deepcopy(network.state_dict()), _start_loss(network, task)
+    task, network, team = course.task, course.network, course.team
+    _, wanted = team.agreed(lambda: _judge(task.model, task))
+    best = copy.deepcopy(network.state_dict())
+    lowest, _ = team.agreed(lambda: (_start_loss(network, task), 0.0))
     patience = max(PATIENCE, epochs // 2)
     reached = idle = 0
     for number in range(epochs):
         course.epoch(number)
-        loss, quality = _judge(network, task)
+        loss, quality = team.agreed(lambda: _judge(network, task))
         idle += 1
         if loss < lowest:
             lowest, best, idle = loss, copy.deepcopy(network.state_dict()), 0

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from autoopt.interfaces import Target
     from autoopt.task import Inputs, Task
+    from autoopt.techniques._training import Loss
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,14 @@ class FineTune:
         DivergedError
             If the loss or a weight is no longer finite.
         """
-
-        def loss(outputs: Tensor, targets: Tensor, rows: Tensor, inputs: Inputs) -> Tensor:
-            return task.loss(outputs, targets)
-
+        loss = own_loss(task)
         return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
+
+
+def own_loss(task: Task) -> Loss:
+    """Return the task's loss as `train` takes it."""
+
+    def loss(outputs: Tensor, targets: Tensor, rows: Tensor, inputs: Inputs) -> Tensor:
+        return task.loss(outputs, targets)
+
+    return loss

@@ -117,3 +117,55 @@ class Batching:
     def config(self, task: Task) -> Parallel:
         """Return the configuration for `task`."""
         return Parallel(self.threads, self.replicas, gather=self.gather, delay_ms=self.delay_ms)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Processes that each hold some of the operators; parts of a request stream through them.
+
+    It pays where a network's weights do not fit into one cache, or its layers do not use several
+    threads; what goes from stage to stage costs.
+
+    Attributes
+    ----------
+    threads
+        Threads of all stages together.
+    stages
+        Processes in a row.
+    batch
+        Samples that go through at a time; 0 means as many parts of a request as there are stages.
+    pinned
+        Bind each process to cores of its own.
+    """
+
+    threads: int = 2
+    stages: int = 2
+    batch: int = 0
+    pinned: bool = False
+
+    def config(self, task: Task) -> Parallel:
+        """Return the configuration for `task`."""
+        return Parallel(self.threads, batch=self.batch, pinned=self.pinned, stages=self.stages)
+
+
+@dataclass(frozen=True)
+class TensorParallel:
+    """Processes that each hold a part of every layer and exchange what they compute.
+
+    Attributes
+    ----------
+    threads
+        Threads of all shards together.
+    shards
+        Processes.
+    pinned
+        Bind each process to cores of its own.
+    """
+
+    threads: int = 2
+    shards: int = 2
+    pinned: bool = False
+
+    def config(self, task: Task) -> Parallel:
+        """Return the configuration for `task`."""
+        return Parallel(self.threads, pinned=self.pinned, shards=self.shards)
