@@ -6,6 +6,7 @@ resume      goes on with a search after a crash, a stop or a kernel restart
 apply       builds and measures a recipe on another model
 describe_target  prints what this machine can do, and what each runtime computes on it
 load        loads what a strategy exported, where neither model nor search is known
+load_together  loads several exports, each on cores of its own, to answer at the same time
 Search      a running or finished search: front, trials, best, pick, panel
 Strategy    one candidate with its verbs: export, predict, recipe
 SearchSpace the joint space (see `search_spaces`)
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from autoopt.handle.reading import open_search as open
     from autoopt.handle.start import resume, search
     from autoopt.handle.strategy import Strategy
-    from autoopt.loading import load
+    from autoopt.loading import load, load_together
     from autoopt.machine import describe_target
     from search_spaces import SearchSpace
 
@@ -35,6 +36,7 @@ _HOMES = {
     "apply": "autoopt.handle.applying",
     "describe_target": "autoopt.machine",
     "load": "autoopt.loading",
+    "load_together": "autoopt.loading",
     "open": "autoopt.handle.reading:open_search",
     "resume": "autoopt.handle.start",
     "search": "autoopt.handle.start",
@@ -62,6 +64,7 @@ __all__ = [
     "apply",
     "describe_target",
     "load",
+    "load_together",
     "open",
     "resume",
     "search",

@@ -18,16 +18,19 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
+from torch import nn
 
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.exporting import export_strategy
-from autoopt.interfaces import Parallel
+from autoopt.interfaces import Parallel, Quantization
 from autoopt.loading import load
-from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes import RUNTIMES, load_runtime
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.gathering import GatheringDeployment
 from autoopt.runtimes.opening import cannot_serve, open_artifact, refuse_parallel
 from autoopt.runtimes.shared_arrays import SharedArrays
+from autoopt.task import make_task
 from search_spaces import cores
 from tests.runtime_builds import assert_same, built, expected, samples
 
@@ -324,3 +327,31 @@ def test_an_export_is_loaded_in_the_configuration_that_was_measured(tmp_path: Pa
         assert sorted(process.cpu_affinity() for process in mine) == [[core] for core in CORES[:2]]
         assert "2 processes, pinned, gathers 4 samples in 1 ms" in repr(predict)
     assert set(psutil.Process().children()) <= before
+
+
+# ------------------------------------------------------------------ what processes share
+
+
+def shared_pages(process: psutil.Process, name: str) -> tuple[int, int]:
+    """Return the kilobytes of a mapped file that a process holds, and its share of them."""
+    resident = share = 0
+    for item in process.memory_maps(grouped=False):
+        if item.path.endswith(name):
+            resident, share = resident + item.rss // 1024, share + item.pss // 1024
+    return resident, share
+
+
+@two_cores
+def test_replica_processes_of_openvino_share_the_weights_of_one_file(tmp_path: Path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4096), nn.ReLU(), nn.Linear(4096, 512))
+    task = make_task(network.eval(), (samples("mlp", 12), np.arange(12) % 4), request_size=4)
+    load_runtime("openvino").build(network, Quantization(), task, tmp_path)
+    weights = 4 * 4096 * 512 // 1024
+    with closing(open_artifact(tmp_path, PROCESSES)) as deployment:
+        for _ in range(3):
+            deployment(samples("mlp", 4))
+        for process in served_by(deployment):
+            resident, share = shared_pages(process, "model.bin")
+            assert resident > 0.9 * weights, "the file is mapped, not copied"
+            assert share < 0.6 * resident, "each of two holds half of what both hold"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -230,8 +230,11 @@ def load_artifact(
     *,
     trust_code: bool = False,
     measured: Mapping[str, Any] | None = None,
+    cores: Sequence[int] = (),
 ) -> Predictor:
     """Load what a runtime's `build` wrote, or an export, spreading requests as told.
+
+    Pinned replica processes take the first of `cores`.
 
     Raises
     ------
@@ -246,7 +249,7 @@ def load_artifact(
         )
     verify_files(folder, manifest)
     try:
-        deployment = open_artifact(folder, parallel, trust_code=trust_code)
+        deployment = open_artifact(folder, parallel, trust_code=trust_code, cores=cores)
     except ModuleNotFoundError as error:
         package = package_of(manifest.runtime)
         raise ArtifactError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -88,7 +88,9 @@ def open_own(folder: Path, parallel: Parallel) -> Deployment:
     return open_artifact(folder, parallel, trust_code=native)
 
 
-def open_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False) -> Deployment:
+def open_artifact(
+    folder: Path, parallel: Parallel, *, trust_code: bool = False, cores: Sequence[int] = ()
+) -> Deployment:
     """Start an artefact.
 
     Parameters
@@ -99,6 +101,8 @@ def open_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False)
         How requests are spread.
     trust_code
         Let a `.pt2` file run what it holds.
+    cores
+        Those that pinned replica processes take; the first ones when empty.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def open_artifact(folder: Path, parallel: Parallel, *, trust_code: bool = False)
     if parallel.divided > 1:
         deployment: Deployment = DividedDeployment(folder, parallel, trust_code=trusted)
     elif parallel.processes:
-        replicas = start_processes(folder, parallel, trust_code=trusted)
+        replicas = start_processes(folder, parallel, trust_code=trusted, cores=cores)
         deployment = ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
     else:
         options = {"trust_code": True} if trusted else {}

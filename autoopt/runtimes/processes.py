@@ -82,9 +82,11 @@ class ProcessReplica:
 
 
 def start_processes(
-    folder: Path, parallel: Parallel, *, trust_code: bool = False
+    folder: Path, parallel: Parallel, *, trust_code: bool = False, cores: Sequence[int] = ()
 ) -> list[ProcessReplica]:
     """Start one process a replica, all at once, and wait until all have opened the artefact.
+
+    Pinned ones take the first of `cores`, or of those that this process may use.
 
     Raises
     ------
@@ -100,8 +102,8 @@ def start_processes(
     replicas: list[ProcessReplica] = []
     ready = False
     try:
-        for cores in core_sets(parallel):
-            replicas.append(ProcessReplica(folder, own, cores, trust_code=trust_code))
+        for mine in core_sets(parallel, cores):
+            replicas.append(ProcessReplica(folder, own, mine, trust_code=trust_code))
         for replica in replicas:
             replica.wait_until_ready()
         ready = True
@@ -112,8 +114,10 @@ def start_processes(
     return replicas
 
 
-def core_sets(parallel: Parallel) -> list[tuple[int, ...]]:
-    """Return the cores of each process, of those that this one may use; empty if not pinned.
+def core_sets(parallel: Parallel, cores: Sequence[int] = ()) -> list[tuple[int, ...]]:
+    """Return the cores of each process, out of `cores` or all that this one may use.
+
+    Those of a process are empty where it is not pinned.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def core_sets(parallel: Parallel) -> list[tuple[int, ...]]:
         If there are too few.
     """
     count, share = parallel.processes_needed, parallel.share
-    there = sorted(os.sched_getaffinity(0))
+    there = sorted(cores or os.sched_getaffinity(0))
     if count > len(there):
         raise RefusedError(
             f"{count} processes need as many cores, but this process may use {len(there)}; lower "

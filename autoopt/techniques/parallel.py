@@ -71,8 +71,9 @@ class InterOp:
 class Processes:
     """Replicas in processes of their own: no lock of an interpreter or a runtime joins them.
 
-    Requests and answers go through shared memory, and weights are mapped from the one file as far
-    as the runtime maps them; what it packs for its kernels is each process's own.
+    Requests and answers go through shared memory. OpenVINO's processes share the weights, which
+    they map from one file, as far as its kernels take them as they lie; ONNX Runtime and torch
+    hold a copy in each process.
 
     Attributes
     ----------
