@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ import pytest
 from autoopt import snapshot
 from autoopt.controller.baselines import original
 from autoopt.errors import SearchError, UnknownNameError
-from autoopt.executors import EXECUTORS, Executor, WorkerSetup, load_executor
+from autoopt.executors import EXECUTORS, Cluster, Executor, WorkerSetup, load_executor
 from autoopt.outcome import Done, Outcome
 from autoopt.recipe import Recipe
 from autoopt.record import Failure
 from search_spaces import Choice
+from tests.dask_clusters import local_cluster
 from tests.runtime_builds import tiny_task
 from tests.small_searches import alive, narrow, until
 
@@ -53,7 +54,24 @@ def deed(what: str) -> Recipe:
 
 @contextmanager
 def executor(name: str, folder: Path, workers: int = 1, **techniques: type) -> Iterator[Executor]:
-    setup = WorkerSetup(
+    with ExitStack() as stack:
+        cluster = stack.enter_context(a_cluster(folder, workers)) if name == "dask" else None
+        made = load_executor(name, a_setup(folder, workers, techniques, cluster))
+        stack.callback(made.close)
+        yield made
+
+
+@contextmanager
+def a_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
+    with local_cluster(folder, workers) as client:
+        scheduler: Any = client.scheduler
+        yield Cluster(scheduler.address)
+
+
+def a_setup(
+    folder: Path, workers: int, techniques: dict[str, type], cluster: Cluster | None
+) -> WorkerSetup:
+    return WorkerSetup(
         payload=snapshot.dump((tiny_task("mlp"), {"deed": Deed, **techniques}, {}), folder),
         snapshot=folder,
         cache=folder / "cache",
@@ -66,12 +84,8 @@ def executor(name: str, folder: Path, workers: int = 1, **techniques: type) -> I
         memory_limit=0,
         log=folder / "worker.log",
         workers=workers,
+        cluster=cluster,
     )
-    made = load_executor(name, setup)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def done(made: Executor, stage: Any, recipe: Recipe, *, timeout: float = 120.0) -> Outcome:
@@ -98,7 +112,7 @@ def test_an_executor_runs_the_stages_of_a_candidate(name: str, tmp_path: Path) -
 
 
 def test_an_unknown_executor_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: inprocess, processes"):
+    with pytest.raises(UnknownNameError, match="known: dask, inprocess, processes"):
         load_executor("clouds", None)  # type: ignore[arg-type]  # not looked at
 
 
