@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ def local_cluster(folder: Path, workers: int) -> Iterator[Client]:
             threads_per_worker=1,
             dashboard_address=None,
             local_directory=str(folder / "dask"),
+            silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -31,7 +33,12 @@ def two_machines(folder: Path, workers: int) -> Iterator[Client]:
 
     To Dask, and so to a search, they are two machines.
     """
-    common = {"nthreads": 1, "local_directory": str(folder / "dask"), "dashboard_address": None}
+    common = {
+        "nthreads": 1,
+        "local_directory": str(folder / "dask"),
+        "dashboard_address": None,
+        "silence_logs": logging.ERROR,
+    }
     far: dict[str, Any] = {**common, "host": "127.0.0.2", "resources": {"measure": 1}}
     near: dict[str, Any] = {**common, "host": "127.0.0.1"}
     specification: dict[Any, Any] = {
@@ -40,7 +47,7 @@ def two_machines(folder: Path, workers: int) -> Iterator[Client]:
     }
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
     with (
-        SpecCluster(specification, scheduler) as cluster,
+        SpecCluster(specification, scheduler, silence_logs=logging.ERROR) as cluster,
         Client(cluster) as client,
     ):
         client.wait_for_workers(workers + 1)

@@ -21,7 +21,7 @@ from autoopt.controller import SearchController
 from autoopt.controller.baselines import original
 from autoopt.errors import SearchError
 from autoopt.executors import Cluster, Executor, load_executor
-from autoopt.executors.cluster import Division, Member
+from autoopt.executors.cluster import Division, Member, members
 from autoopt.executors.dask_worker import places
 from autoopt.outcome import Done
 from autoopt.recipe import Recipe
@@ -147,7 +147,10 @@ def test_what_is_cancelled_or_takes_too_long_is_ended_on_its_worker(tmp_path: Pa
         assert isinstance(outcome, Failure)
         assert outcome.kind == "timed_out"
         pending = made.start("network", TRAINED[1], timeout=600.0)
-        begun = until(lambda: slept(tmp_path, "network begins")[1:], "training")
+        key = TRAINED[1].stage_id("network")
+        begun = until(
+            lambda: [s for s in slept(tmp_path, "network begins") if s.key == key], "training"
+        )
         lane = psutil.Process(begun[0].pid)
         assert pending.poll(0.1) is None
         pending.cancel()
@@ -253,11 +256,12 @@ def test_a_scheduler_that_is_not_there_or_goes_is_a_clear_error(
         made = load_executor("dask", sleeping_setup(tmp_path, cluster=reached(client)))
         scalable: Any = client.cluster
         scalable.scale(0)
-        until(lambda: not client.scheduler_info(n_workers=-1)["workers"], "the last worker's end")
+        until(lambda: not members(client), "the last worker's end")
         time.sleep(1.5)
         pending = made.start("network", TRAINED[0], timeout=60.0)
         with pytest.raises(SearchError, match=r"no worker for the network stage .*start workers"):
             until(lambda: pending.poll(0.1), "the error")
+    monkeypatch.setattr("autoopt.executors.dask.PATIENCE_SECONDS", 600.0)
     with pytest.raises(SearchError, match=r"scheduler of the cluster is gone .*autoopt\.resume"):
         until(lambda: pending.poll(0.1), "the error")
     made.close()

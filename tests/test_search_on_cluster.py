@@ -79,13 +79,18 @@ def test_a_search_on_a_cluster_loses_a_worker_in_training_and_goes_on(tmp_path: 
 # ------------------------------------------------------------------ bad input
 
 
+def fake_scheduler(workers: dict[str, Any], address: str = "tcp://far:8786") -> Any:
+    return SimpleNamespace(address=address, identity=lambda n_workers: {"workers": workers})
+
+
 def fake_client(**changes: Any) -> Any:
     workers = {"tcp://far:1": {"host": "far", "name": "one"}}
     usual = {
         "asynchronous": False,
         "status": "running",
-        "scheduler": SimpleNamespace(address="tcp://far:8786"),
-        "scheduler_info": lambda n_workers: {"workers": workers},
+        "scheduler": fake_scheduler(workers),
+        "scheduler_info": dict,
+        "sync": lambda ask, n_workers: ask(n_workers),
         "security": None,
         "run": lambda function, *args, workers, on_error: {w: function(*args) for w in workers},
     }
@@ -107,13 +112,13 @@ def test_a_client_becomes_the_address_of_its_scheduler(tmp_path: Path) -> None:
         (fake_client(), 2, ValueError, "every worker of its cluster is used, but got workers=2"),
         (fake_client(status="closed"), 1, ValueError, "it is closed: make a new one"),
         (
-            fake_client(scheduler=SimpleNamespace(address="inproc://1/2")),
+            fake_client(scheduler=fake_scheduler({}, "inproc://1/2")),
             1,
             ValueError,
             r"lives in this one \(inproc.*processes=True",
         ),
         (
-            fake_client(scheduler_info=lambda n_workers: {"workers": {}}),
+            fake_client(scheduler=fake_scheduler({})),
             1,
             SearchError,
             "at tcp://far:8786 has no workers: start some .*dask worker tcp://far:8786",
@@ -154,7 +159,7 @@ def test_one_worker_that_can_serve_is_enough(tmp_path: Path) -> None:
     workers = {f"tcp://far:{n}": {"host": "far", "name": str(n)} for n in (1, 2)}
     answers = {"tcp://far:1": _here(tmp_path), "tcp://far:2": OSError("gone")}
     client = fake_client(
-        scheduler_info=lambda n_workers: {"workers": workers},
+        scheduler=fake_scheduler(workers),
         run=lambda function, *args, workers, on_error: answers,
     )
     assert checked_cluster(client, tmp_path, 1) is not None

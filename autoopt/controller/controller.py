@@ -36,6 +36,12 @@ BETWEEN = 2
 """Candidates a worker that may be measured while networks wait for others to train beside."""
 
 
+STORAGE_IS_AWAY = (
+    "the Optuna storage is away ({}): the search waits for it and goes on by itself; what was "
+    "measured is in the log"
+)
+
+
 @dataclass
 class SearchController:
     """Asks for recipes, has their stages run, and writes down what became of them.
@@ -207,8 +213,9 @@ class SearchController:
 
     def _tell(self, records: Iterable[Record]) -> None:
         for record in records:
-            told = self.history.record(record.number)
-            self._agenda.chooser.study.tell(told, self.history.constraints)
+            study, told = self._agenda.chooser.study, self.history.record(record.number)
+            study.tell(told, self.history.constraints)
+            self._session.wait_for(study.catch_up, STORAGE_IS_AWAY)
 
     def _next_number(self) -> int:
         """Return a number that no candidate has had, not even one that was cut off."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,9 @@ from autoopt.recipe import Recipe
 from autoopt.settings import Budget
 
 POLL_SECONDS = 0.1
+
+RETRY_SECONDS = 1.0
+"""Time between two tries to reach what a search waits for."""
 
 
 class Ended(Exception):  # noqa: N818 - the regular way out, no error
@@ -87,6 +90,25 @@ class Session:
             self.follow_commands()
         if self.stopped:
             raise Ended(self.stopped)
+
+    def wait_for(self, missing: Callable[[], str], note: str) -> None:
+        """Pause as long as something is missing, and try again until it is back or a stop comes.
+
+        Parameters
+        ----------
+        missing
+            Says what is missing; nothing once it is there.
+        note
+            What is said of it, with ``{}`` in place of the reason.
+        """
+        if not (reason := missing()):
+            return
+        self.append("note", {"text": note.format(reason)})
+        self.append("paused", {"paused": True})
+        while missing() and not self.stopped:
+            time.sleep(RETRY_SECONDS)
+            self.follow_commands()
+        self.append("paused", {"paused": self._paused})
 
     def check_end(self, *, first: bool) -> None:
         """End the search when it was stopped or its budget is spent; wait while it is paused.

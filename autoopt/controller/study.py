@@ -7,10 +7,8 @@ with it for longer than one candidate.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Sequence
-from typing import Literal
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -20,13 +18,11 @@ from autoopt.constraint import Constraint
 from autoopt.controller.parameters import Parameters
 from autoopt.controller.staged import StagedSampler
 from autoopt.controller.staged.sampler import NETWORK, NOISE
-from autoopt.errors import SearchError
+from autoopt.controller.stored import Stored
 from autoopt.measurement import Axis
 from autoopt.recipe import Recipe
 from autoopt.record import Record
 from search_spaces import SearchSpace
-
-logger = logging.getLogger("autoopt.controller")
 
 
 def default_sampler(seed: int) -> BaseSampler:
@@ -76,11 +72,7 @@ class Study:
         self._expected: dict[str, optuna.trial.Trial] = {}
         directions = [axis.direction for axis in axes]
         self._memory = optuna.create_study(directions=directions, sampler=sampler)
-        self._stored = _opened(storage, name, directions)
-        with warnings.catch_warnings():
-            # Marked experimental since Optuna 3.2; dashboards label their axes by it.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._stored.set_metric_names([axis.column for axis in axes])
+        self._stored = Stored.open(storage, name, axes)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -131,23 +123,18 @@ class Study:
         """Add a finished candidate to both studies."""
         trial = self._frozen(record, constraints)
         self._memory.add_trial(trial)
-        self._store(trial)
+        self._stored.add([trial])
 
     def rebuild(self, records: Sequence[Record], constraints: Sequence[Constraint]) -> None:
         """Bring both studies to what the log says."""
-        known = {trial.user_attrs.get("number") for trial in self._stored.get_trials(False)}
-        for record in records:
-            trial = self._frozen(record, constraints)
+        trials = [self._frozen(record, constraints) for record in records]
+        for trial in trials:
             self._memory.add_trial(trial)
-            if record.number not in known:
-                self._store(trial)
+        self._stored.add(trials, anew=True)
 
-    def _store(self, trial: FrozenTrial) -> None:
-        try:
-            self._stored.add_trial(trial)
-        except optuna.exceptions.StorageInternalError as error:
-            # The log holds the record; the next start of a controller adds what is missing.
-            logger.warning("the Optuna storage did not take trial: %s", error)
+    def catch_up(self) -> str:
+        """Have the storage take what it lacks; return why it does not, or nothing once it has."""
+        return self._stored.catch_up()
 
     def _frozen(self, record: Record, constraints: Sequence[Constraint]) -> FrozenTrial:
         """Return a record as a trial; every constraint stands on every measured trial."""
@@ -170,32 +157,6 @@ class Study:
             if complete
             else None,
         )
-
-
-def _opened(
-    storage: str | None, name: str, directions: Sequence[Literal["minimize", "maximize"]]
-) -> optuna.Study:
-    """Open or make the stored study.
-
-    Raises
-    ------
-    SearchError
-        If the storage is down, or its driver is missing.
-    """
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        return optuna.create_study(
-            directions=list(directions), storage=storage, study_name=name, load_if_exists=True
-        )
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
-        place = make_url(storage).render_as_string() if storage else "memory"
-        cause = str(error.__cause__ or error).splitlines()[0]
-        raise SearchError(
-            f"the Optuna storage {place} cannot be opened ({cause}): start it or install its "
-            "driver, then go on with autoopt.resume; another URL needs a search of its own"
-        ) from error
 
 
 def _deviations(record: Record, axes: Sequence[Axis]) -> dict[str, list[float]]:

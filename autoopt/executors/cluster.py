@@ -149,7 +149,10 @@ def members(client: Client) -> dict[str, Member]:
         If the scheduler does not answer.
     """
     try:
-        workers = client.scheduler_info(n_workers=-1)["workers"]
+        if client.scheduler is None:
+            raise OSError(f"the client is {client.status}")
+        # Not client.scheduler_info: where nobody answers, that gives what it last heard.
+        workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     except (OSError, TimeoutError, RuntimeError) as error:
         raise SearchError(
             f"the scheduler of the cluster is gone ({error}): start a cluster, then go on with "

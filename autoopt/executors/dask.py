@@ -189,12 +189,14 @@ class DaskExecutor:
         """Have the workers end what they do for this search; they themselves go on."""
         from autoopt.executors.dask_worker import close_place
 
-        for running in [*self._busy.values()]:
-            running.cancel()
-        with contextlib.suppress(OSError, TimeoutError, RuntimeError):
-            self._client.run(
-                close_place, self._search, workers=list(self._members), on_error="ignore"
-            )
+        # A scheduler that is gone cannot be told; its workers see that nobody waits for them.
+        if self._client.status == "running":
+            with contextlib.suppress(OSError, TimeoutError, RuntimeError):
+                for running in [*self._busy.values()]:
+                    running.cancel()
+                self._client.run(
+                    close_place, self._search, workers=list(self._members), on_error="ignore"
+                )
         self._client.close()
 
     # --- for the stages under way --------------------------------------------------------------

@@ -38,6 +38,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
         "panel": "tests.benchmarks.panel:run",
         "parallel": "tests.benchmarks.parallel:run",
         "round-trips": "tests.benchmarks.round_trips:run",
+        "scaling": "tests.benchmarks.scaling:run",
         "search": "tests.benchmarks.search:run",
         "techniques": "tests.benchmarks.techniques:run",
         "transfer": "tests.benchmarks.transfer:run",
