@@ -70,6 +70,10 @@ class RefusedError(AutooptError):
     """A candidate that cannot be built here; its message is the reason."""
 
 
+class UntraceableError(RefusedError):
+    """A network that cannot become an exported program; its message names the line."""
+
+
 class DisagreementError(RefusedError, AutooptError):
     """An artefact that answers otherwise than the network it was built from."""
 

@@ -19,6 +19,8 @@ from autoopt.runtimes.opening import open_own
 from search_spaces import SearchSpace
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from autoopt.interfaces import Deployment
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
@@ -96,6 +98,7 @@ class Evaluator:
                 plan=self.plan,
                 reference=self._reference,
                 build_seconds=self.bench.artifact_seconds(key),
+                network=lambda: self._faced(recipe),
             )
         }
 
@@ -114,8 +117,14 @@ class Evaluator:
             built = self.bench.build_artifact(self.reference_recipe)
             folder = self.bench.artifact_folder(built.key)
             parallel = self.bench.parallel(self.reference_recipe)
-            self._open["reference"] = open_own(folder, parallel)
+            self._open["reference"] = open_own(
+                folder, parallel, network=lambda: self._faced(self.reference_recipe)
+            )
         return self._open["reference"]
+
+    def _faced(self, recipe: Recipe) -> nn.Module:
+        """Return the network of a recipe with its positional face."""
+        return self.bench.task.wrapped(self.bench.network(recipe))
 
 
 def _attempt(call: Callable[[], _T]) -> _T | Exception:

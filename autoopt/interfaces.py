@@ -70,6 +70,9 @@ class Quantization:
         ``"entropy"``.
     percentile
         Percent of the values that a ``"percentile"`` range holds.
+    weight_ranges
+        The same for weights that are stored in few bits: which of them the grid covers. With
+        ``"usual"`` those of least squared error on symmetric grids of 4 bits and fewer, else all.
     activations
         Activations on an ``"affine"`` or a ``"symmetric"`` grid.
     share
@@ -92,6 +95,7 @@ class Quantization:
     clusters: int = 0
     calibration: str = "minmax"
     percentile: float = 99.99
+    weight_ranges: str = "usual"
     activations: str = "affine"
     share: float = 0.0
     raised: int = 32

@@ -200,9 +200,12 @@ def trained_for(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     bits, scheme = settings.get("bits", 8), settings.get("scheme", "symmetric")
     if bits == 8:
         return "calibrated_int8", {
-            "calibration": "minmax", "activations": scheme, "sensitive": 0
+            "granularity": "per_channel", "calibration": "minmax", "activations": scheme,
+            "sensitive": 0,
         }  # fmt: skip
-    return "packed", {"bits": bits, "scheme": scheme, "group": 0, "keep": "none"}
+    return "packed", {
+        "bits": bits, "scheme": scheme, "group": 0, "keep": "none", "calibration": "usual"
+    }  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
@@ -267,6 +270,10 @@ def _stored_words(option: str, settings: Mapping[str, Any]) -> str:
         words.append("affine")
     if settings.get("group"):
         words.append(f"groups of {settings['group']}")
+    if settings.get("granularity", "per_channel") != "per_channel":
+        words.append(str(settings["granularity"]).replace("_", " "))
+    if settings.get("calibration", "usual") != "usual":
+        words.append(f"{settings['calibration']} ranges")
     if settings.get("keep", "none") != "none":
         words.append(str(settings["keep"]).replace("_", " "))
     return ", ".join(words)

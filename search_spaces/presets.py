@@ -63,7 +63,12 @@ def balanced(cores: int | None = None) -> SearchSpace:
         pruning=["none", "magnitude"],
         factorization=["none"],
         recovery=["none", "recalibrate", "finetune", "distill"],
-        quantization=["float32", "bfloat16", "static_int8", "weight_only"],
+        quantization={
+            "float32": {},
+            "bfloat16": {},
+            "static_int8": {},
+            "weight_only": {"granularity": ["per_channel"], "scheme": ["symmetric"]},
+        },
         runtime=["eager", "compiled", "onnxruntime", "openvino"],
         parallel=["default", "tuned"],
     )

@@ -22,14 +22,24 @@ QUANTIZATION: Options = {
     # The same with every way to find ranges, and with the layers that a profile of the network
     # finds most sensitive left in float: up to a quarter, more gives the speed away.
     "calibrated_int8": {
+        "granularity": Choice(["per_channel", "per_tensor"], usual="per_channel"),
         "calibration": Choice(["minmax", "percentile", "mse", "entropy"], usual="mse"),
         "activations": Choice(["affine", "symmetric"], usual="affine"),
         "sensitive": Choice([0.0, 0.125, 0.25], usual=0.0),
     },
     # Ranges of activations found anew for every request: no calibration, for text models above all.
-    "dynamic_int8": {},
+    # Only openvino multiplies integers whose scale changes within a channel.
+    "dynamic_int8": {
+        "granularity": Choice(["per_channel", "per_tensor", "per_group"], usual="per_channel"),
+        "scheme": Choice(["symmetric", "affine"], usual="symmetric"),
+    },
     # Only the weights are stored in few bits: smaller, and faster where memory is the limit.
-    "weight_only": {"bits": Choice([8, 4], usual=8)},
+    # A scale for 32 weights costs a bit each, which 4 bits are often worth.
+    "weight_only": {
+        "bits": Choice([8, 4], usual=8),
+        "granularity": Choice(["per_channel", "per_tensor", "per_group"], usual="per_channel"),
+        "scheme": Choice(["symmetric", "affine"], usual="symmetric"),
+    },
     # The same down to 2 bits. The fewer the bits, the more a scale for every 32 or 128 weights and
     # a first and last layer in 8 bits win; smaller groups would cost a bit a weight.
     "packed": {
@@ -37,6 +47,9 @@ QUANTIZATION: Options = {
         "scheme": Choice(["symmetric", "affine"], usual="symmetric"),
         "group": Choice([0, 32, 128], usual=32),
         "keep": Choice(["none", "first_last_int8"], usual="none"),
+        # Which weights the grid covers; the usual way searches for the least squared error where
+        # it pays, and outliers cost an affine grid as much.
+        "calibration": Choice(["usual", "minmax", "percentile", "mse"], usual="usual"),
     },
     # Weights share a few numbers found by k-means: 2 to 8 bits a weight, uneven grids.
     "codebook": {

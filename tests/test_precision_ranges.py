@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.precision import CALIBRATIONS, Histogram, activation_range, widened
+from autoopt.precision import CALIBRATIONS, Grid, Histogram, activation_range, store, widened
+from autoopt.precision.weight_ranges import weight_range
+from tests.strategies import weight_rows
 
 
 def histogram(values: np.ndarray) -> Histogram:
@@ -100,3 +102,58 @@ def test_values_that_are_all_the_same_have_a_range():
 def test_an_unknown_calibration_lists_the_known():
     with pytest.raises(ValueError, match="minmax, percentile, mse, entropy, but got 'guess'"):
         activation_range(histogram(outlying()), "guess", symmetric=False)
+
+
+# ------------------------------------------------------------------ ranges of weights
+
+
+@given(weight_rows(), st.sampled_from([2, 3, 4]), st.booleans())
+def test_least_error_of_weights_beats_all_other_ranges_that_are_tried(rows, bits, affine):
+    scheme = "affine" if affine else "symmetric"
+    errors = {
+        ranges: float(
+            ((store(rows, Grid(bits, scheme, ranges=ranges)).restored() - rows) ** 2).sum()
+        )
+        for ranges in ("mse", "minmax")
+    }
+    assert errors["mse"] <= errors["minmax"] * 1.001 + 1e-5
+
+
+def test_a_percentile_of_weights_is_numpys():
+    rows = np.random.default_rng(0).standard_normal((3, 500)).astype(np.float32)
+    low, high = weight_range(rows[:, None, :], "percentile", 8, affine=True, percentile=98.0)
+    np.testing.assert_allclose(low[:, 0], np.percentile(rows, 1, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(high[:, 0], np.percentile(rows, 99, axis=1), rtol=1e-6)
+    even = weight_range(rows[:, None, :], "percentile", 8, affine=False, percentile=98.0)
+    np.testing.assert_allclose(even[1], np.maximum(-low, high))
+    np.testing.assert_array_equal(even[0], -even[1])
+
+
+def test_entropy_of_weights_gives_up_an_outlier():
+    rows = np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
+    rows[0, 0] = 60.0
+    _, high = weight_range(rows.reshape(1, 1, -1), "entropy", 8, affine=True)
+    assert 3.0 < float(high[0, 0]) < 50.0
+
+
+def test_whole_zeros_make_zero_a_number_of_an_affine_grid():
+    rows = np.random.default_rng(0).uniform(0.3, 1.0, (4, 32)).astype(np.float32)
+    stored = store(rows, Grid(8, "affine", whole_zeros=True))
+    np.testing.assert_array_equal(stored.zeros, 0)
+    rows[:, 0] = -0.1
+    stored = store(rows, Grid(8, "affine", whole_zeros=True))
+    np.testing.assert_array_equal(stored.zeros, np.rint(stored.zeros))
+    assert np.abs(stored.restored() - rows).max() <= float(stored.scales.max()) * (1 + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"ranges": "best"}, "`ranges` must be one of"),
+        ({"ranges": "entropy"}, "too few for one"),
+        ({"bits": 1, "scheme": "binary", "ranges": "mse"}, "no range that could be calibrated"),
+    ],
+)
+def test_ranges_of_weights_that_cannot_be_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Grid(**{"bits": 4, **settings})

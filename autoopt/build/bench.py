@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
 from autoopt.cache import Cache, cache_key
-from autoopt.errors import RefusedError
+from autoopt.errors import RefusedError, UntraceableError
 from autoopt.interfaces import Parallel, Quantization, RewritingTechnique, Target
 from autoopt.outcome import Built
 from autoopt.recipe import Recipe
@@ -375,12 +375,19 @@ class Bench:
         return result
 
     def _program(self, recipe: Recipe, network: nn.Module) -> Any:
-        """Return the exported program of a network, traced once."""
+        """Return the exported program of a network, traced once; None where none can be.
+
+        Then the runtime says what it does without.
+        """
         from autoopt.runtimes.program import export_program
 
         key = self._network_key(recipe)
         if key not in self._programs:
-            self._remember(self._programs, key, export_program(network, self.task))
+            try:
+                program = export_program(network, self.task)
+            except UntraceableError:
+                program = None
+            self._remember(self._programs, key, program)
         return self._programs[key]
 
     def _remember(self, memory: OrderedDict[str, Any], key: str, value: Any) -> None:

@@ -11,14 +11,21 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from autoopt.errors import ArtifactError, FolderError
+from autoopt.errors import ArtifactError, FolderError, RefusedError
 from autoopt.exporting.described import NAMES, Meaning, described
 from autoopt.exporting.predict_script import SAFE_LOADER, predict_script
 from autoopt.exporting.report import report_html
 from autoopt.exporting.sections import report_sections
 from autoopt.interfaces import Parallel
 from autoopt.runtimes import pt2_source
-from autoopt.runtimes.artifact import NAME, Manifest, read_manifest, verify_files, write_manifest
+from autoopt.runtimes.artifact import (
+    NAME,
+    Manifest,
+    needs_model,
+    read_manifest,
+    verify_files,
+    write_manifest,
+)
 from autoopt.runtimes.manifest_rules import plain_name
 
 OURS = frozenset(
@@ -71,9 +78,16 @@ def export_strategy(
         If the destination is taken, or cannot be written.
     ArtifactError
         If the artefact is damaged.
+    RefusedError
+        If it cannot run without the model's own code.
     """
     manifest = read_manifest(artifact_folder)
     verify_files(artifact_folder, manifest)
+    if needs_model(manifest):
+        raise RefusedError(
+            "an export must run without the model's class, but this strategy cannot: "
+            f"{manifest.realised.get('needs_model', 'torch.export cannot trace it.')}"
+        )
     target = check_destination(destination, overwrite=overwrite)
     default = report.get("parallel") or {"threads": manifest.options["threads"]}
     spread = parallel or Parallel(**default)

@@ -24,6 +24,8 @@ from autoopt.runtimes.opening import open_own, refuse_parallel
 from autoopt.targets import load_target
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from autoopt.interfaces import Array
     from autoopt.task import Task
 
@@ -62,6 +64,7 @@ def measure_artifact(
     plan: MeasurePlan,
     reference: Callable[[], Deployment],
     build_seconds: float | None = None,
+    network: Callable[[], nn.Module] | None = None,
 ) -> Measurement:
     """Run an artefact as it will be served and measure every objective.
 
@@ -79,6 +82,8 @@ def measure_artifact(
         Gives the original in eager float32, running in this process.
     build_seconds
         What making the artefact took, where it is known.
+    network
+        Gives what the artefact was built from, with its positional face; some need it to run.
 
     Raises
     ------
@@ -90,14 +95,14 @@ def measure_artifact(
     if reason := refuse_parallel(read_artifact(folder)["runtime"], parallel):
         raise RefusedError(reason)
     request = [tensor.numpy() for tensor in task.example]
-    with closing(open_own(folder, parallel)) as deployment:
+    with closing(open_own(folder, parallel, network=network)) as deployment:
         probe = Probe(
             deployment=deployment,
             reference=reference(),
             request=request,
             parallel=parallel,
             size_bytes=artifact_size(folder),
-            open=lambda other: open_own(folder, other),
+            open=lambda other: open_own(folder, other, network=network),
             memory=lambda: serving_memory(folder, parallel, request),
             score=lambda part: score(task, deployment, part),
             seconds=plan.seconds,

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from autoopt.errors import RefusedError
 from autoopt.interfaces import Array, Parallel
 from autoopt.measurement import Stat
+from autoopt.runtimes.artifact import needs_model, read_manifest
 
 TIMEOUT_SECONDS = 120.0
 
@@ -45,11 +47,18 @@ def serving_memory(folder: Path, parallel: Parallel, request: Sequence[Array]) -
 
     Raises
     ------
+    RefusedError
+        If the artefact needs the model's own code, which a new process does not have.
     RuntimeError
         If the serving process fails; its last words are shown.
     subprocess.TimeoutExpired
         If it takes longer than `TIMEOUT_SECONDS`.
     """
+    if needs_model(read_manifest(folder)):
+        raise RefusedError(
+            "the memory of serving is that of a process that knows nothing of the model, but this "
+            "artefact runs by the model's own code."
+        )
     job = {
         "folder": str(folder.resolve()),
         "parallel": asdict(parallel),

@@ -6,6 +6,9 @@ and `scale` come about, for the whole tensor, a row (output channel) or a group 
 - affine: from the least to the largest value, code = round((x − min) / (max − min) · (2^b − 1));
 - symmetric: zero at the middle code 2^(b−1), so that 0 is 0; the lowest code stays unused;
 - binary: sign(x) · mean |x| (XNOR-Net, arXiv 1603.05279), the scale of least squared error.
+
+What lies outside of the range that a grid covers gets its nearest end: the range need not reach to
+the least and the largest weight, see `Grid.ranges`.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from autoopt.precision.weight_ranges import RANGES, weight_range
+
 Floats = npt.NDArray[np.float32]
 Scheme = Literal["symmetric", "affine", "codebook", "binary"]
 Granularity = Literal["per_tensor", "per_channel", "per_group"]
 
 # At few bits clipping the largest weights loses less than spreading the grid over them.
-SHRINKS = tuple(np.linspace(1.0, 0.1, 19).tolist())
 SEARCHED_BITS = 4
 
 
@@ -41,6 +45,14 @@ class Grid:
         Weights in a group; 0 unless `granularity` is ``"per_group"``.
     clusters
         Entries of the codebook; 0 for the other schemes.
+    ranges
+        How the range of weights is found that codes cover: ``"minmax"``, ``"percentile"``,
+        ``"mse"``, ``"entropy"``, or ``"usual"``: of least squared error on a symmetric grid of
+        4 bits and fewer, otherwise from the least to the largest weight.
+    percentile
+        Percent of the weights that a ``"percentile"`` range holds.
+    whole_zeros
+        Whether zero is one of the numbers of an affine grid: what multiplies integers needs it.
     """
 
     bits: int
@@ -48,6 +60,9 @@ class Grid:
     granularity: Granularity = "per_channel"
     group: int = 0
     clusters: int = 0
+    ranges: str = "usual"
+    percentile: float = 99.9
+    whole_zeros: bool = False
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
@@ -64,6 +79,22 @@ class Grid:
         if self.scheme == "codebook" and not 2 <= self.clusters <= 2**self.bits:
             raise ValueError(
                 f"`clusters` must be from 2 to 2^bits = {2**self.bits}, but got {self.clusters}."
+            )
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        if self.ranges not in ("usual", *RANGES):
+            known = ", ".join(("usual", *RANGES))
+            raise ValueError(f"`ranges` must be one of {known}, but got {self.ranges!r}.")
+        if self.ranges != "usual" and self.scheme in ("codebook", "binary"):
+            raise ValueError(
+                f"a {self.scheme} grid has no range that could be calibrated: its numbers follow "
+                f"from the weights; ask for 'usual' instead of {self.ranges!r}."
+            )
+        if self.ranges == "entropy" and self.granularity != "per_tensor":
+            raise ValueError(
+                "entropy judges a histogram, and the weights that share a scale in "
+                f"granularity={self.granularity!r} are too few for one; ask for per_tensor or mse."
             )
 
 
@@ -90,13 +121,22 @@ def spread(values: Floats, shape: tuple[int, int], grid: Grid) -> Floats:
 def place(rows: Floats, grid: Grid) -> tuple[Floats, Floats]:
     """Return scales and zeros, each of shape (rows or 1, groups or 1), for a matrix of weights."""
     groups = in_groups(rows, grid)
-    if grid.scheme == "affine":
-        return _affine(groups, grid.bits)
     if grid.scheme == "binary":
         mean = np.abs(groups).mean(axis=2)
         scale = np.where(mean > 0, 2 * mean, 1.0).astype(np.float32)
         return scale, np.full_like(scale, 0.5)
-    scale = _symmetric(groups, grid.bits)
+    affine = grid.scheme == "affine"
+    few = grid.bits <= SEARCHED_BITS and not affine
+    usual = "mse" if few else "minmax"
+    ranges = usual if grid.ranges == "usual" else grid.ranges
+    low, high = weight_range(groups, ranges, grid.bits, affine=affine, percentile=grid.percentile)
+    if affine and grid.whole_zeros:
+        scale, zero = _affine(np.minimum(low, 0), np.maximum(high, 0), grid.bits)
+        return scale, np.rint(zero)
+    if affine:
+        return _affine(low, high, grid.bits)
+    top = 2 ** (grid.bits - 1) - 1
+    scale = np.where(high > 0, high / np.float32(top), 1.0).astype(np.float32)
     return scale, np.full_like(scale, 2 ** (grid.bits - 1))
 
 
@@ -112,29 +152,11 @@ def nearest(rows: Floats, scales: Floats, zeros: Floats, grid: Grid) -> npt.NDAr
     return codes
 
 
-def _affine(groups: Floats, bits: int) -> tuple[Floats, Floats]:
-    low, high = groups.min(axis=2), groups.max(axis=2)
+def _affine(low: Floats, high: Floats, bits: int) -> tuple[Floats, Floats]:
     scale = ((high - low) / (2**bits - 1)).astype(np.float32)
     # A constant group is one number: code 0 stands for it.
     scale = np.where(scale > 0, scale, np.where(low != 0, np.abs(low), 1.0)).astype(np.float32)
     return scale, (-low / scale).astype(np.float32)
-
-
-def _symmetric(groups: Floats, bits: int) -> Floats:
-    """Return the scale of least squared error among a few that clip the largest weights."""
-    top = 2 ** (bits - 1) - 1
-    largest = np.abs(groups).max(axis=2, keepdims=True)
-    scale = np.where(largest > 0, largest / np.float32(top), 1.0).astype(np.float32)
-    if bits > SEARCHED_BITS:
-        return scale[..., 0]
-    chosen, best = scale, np.full(scale.shape, np.inf)
-    for shrink in SHRINKS:
-        trial = scale * np.float32(shrink)
-        rounded = np.clip(np.rint(groups / trial), -top, top) * trial
-        error = ((rounded - groups) ** 2).sum(axis=2, keepdims=True)
-        chosen = np.where(error < best, trial, chosen)
-        best = np.minimum(error, best)
-    return chosen[..., 0]
 
 
 def _shape(rows: Floats) -> tuple[int, int]:

@@ -10,7 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from autoopt.errors import ArtifactError
-from autoopt.runtimes.manifest_rules import broken_file, broken_option, broken_port
+from autoopt.runtimes.manifest_rules import (
+    LIVE,
+    broken_file,
+    broken_option,
+    broken_port,
+    plain_name,
+)
 
 FORMAT = 1
 NAME = "artifact.json"
@@ -68,6 +74,11 @@ class Manifest:
     realised: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def needs_model(manifest: Manifest) -> bool:
+    """Say whether an artefact holds weights alone, which run by the model's own code only."""
+    return plain_name(manifest.model).endswith(LIVE)
 
 
 def checksum(path: Path) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.errors import UntraceableError
 from autoopt.interfaces import Parallel
-from autoopt.runtimes.artifact import read_manifest
+from autoopt.runtimes.artifact import needs_model, read_manifest
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
 
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Eager:
-    """Runs a `.pt2` file in PyTorch, operator by operator."""
+    """Runs a `.pt2` file in PyTorch, operator by operator.
+
+    A network that cannot be exported runs by its own code, from its weights (`runtimes/live.py`).
+    """
 
     def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
         """Say beforehand why this runtime cannot realise the request here, or None."""
@@ -52,19 +57,45 @@ class Eager:
         exported
             The network traced before (`export_program`), to save doing it again.
         """
+        from autoopt.runtimes.live import write_live
         from autoopt.runtimes.torch_files import write_program
 
-        manifest = write_program("eager", network, request, task, folder, exported=exported)
+        try:
+            manifest = write_program("eager", network, request, task, folder, exported=exported)
+        except UntraceableError as error:
+            manifest = write_live(network, request, task, folder, reason=str(error))
+            load = partial(self.load, network=task.wrapped(network))
+            return finish_build(load, network, manifest, task, folder)
         return finish_build(self.load, network, manifest, task, folder)
 
     def load(
-        self, folder: Path, parallel: Parallel, *, trust_code: bool = False
+        self,
+        folder: Path,
+        parallel: Parallel,
+        *,
+        trust_code: bool = False,
+        network: nn.Module | None = None,
     ) -> ReplicatedDeployment:
-        """Start what `build` wrote."""
+        """Start what `build` wrote.
+
+        Parameters
+        ----------
+        folder, parallel
+            The artefact, and how requests are spread.
+        trust_code
+            Let a program run what it holds.
+        network
+            With its positional face: what an artefact needs that holds weights alone.
+        """
+        from autoopt.runtimes.live import read_live
         from autoopt.runtimes.torch_files import read_program, torch_replica
 
         manifest = read_manifest(folder)
-        module = read_program(folder, manifest, trust_code=trust_code)
+        module: Any = (
+            read_live(folder, manifest, network)
+            if needs_model(manifest)
+            else read_program(folder, manifest, trust_code=trust_code)
+        )
         # A graph holds no state between calls, so replicas share it.
         replicas = [torch_replica(module, parallel)] * parallel.replicas
         return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])

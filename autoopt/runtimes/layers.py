@@ -99,7 +99,15 @@ def grid_of(request: Quantization, bits: int) -> Grid:
         return Grid(bits, "codebook", "per_tensor", clusters=request.clusters)
     scheme: Any = "binary" if request.name == "binary" else request.scheme
     granularity: Any = request.granularity
-    return Grid(bits, scheme, granularity, request.group)
+    return Grid(
+        bits,
+        scheme,
+        granularity,
+        request.group,
+        ranges=request.weight_ranges,
+        percentile=request.percentile,
+        whole_zeros=request.name == "dynamic",
+    )
 
 
 def stored_precision(request: Quantization, layers: Mapping[str, int]) -> str:
@@ -147,6 +155,8 @@ def _refuse_settings(request: Quantization) -> str | None:
     if request.calibration not in CALIBRATIONS:
         known = ", ".join(CALIBRATIONS)
         return f"calibration must be one of {known}, but got {request.calibration!r}."
+    if reason := _refuse_ranges(request):
+        return reason
     asked = [bits for _, bits in request.layers] + ([request.raised] if request.share else [])
     allowed = LAYER_BITS[request.name]
     if wrong := [bits for bits in asked if bits not in allowed]:
@@ -156,6 +166,32 @@ def _refuse_settings(request: Quantization) -> str | None:
         grid_of(request, request.bits)
     except ValueError as error:
         return str(error)
+    return None
+
+
+def _refuse_ranges(request: Quantization) -> str | None:
+    """Say that a calibration has nothing to find where it was asked for, or None."""
+    if request.name != "static" and request.calibration != "minmax":
+        other = (
+            "dynamic activations get their ranges anew at every request"
+            if request.name == "dynamic"
+            else "only weights are stored, whose ranges `weight_ranges` says"
+        )
+        return (
+            f"calibration={request.calibration!r} finds ranges of activations beforehand, but "
+            f"{other}; ask for static."
+        )
+    if not request.stores and request.weight_ranges != "usual":
+        return (
+            f"weight_ranges={request.weight_ranges!r} is for weights that are stored only; where "
+            "integers are multiplied the runtimes cover all weights."
+        )
+    if request.name == "static" and request.granularity == "per_group":
+        return (
+            "static int8 has a scale a channel at most: kernels add up products of integers along "
+            "a whole output channel; ask for per_channel, or for dynamic or weight-only "
+            "quantization."
+        )
     return None
 
 

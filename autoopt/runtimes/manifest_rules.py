@@ -18,6 +18,8 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 PACKED = ".gz"
+LIVE = ".safetensors"
+"""Ending of weights that eager runs by the model's own code, which no exporter could trace."""
 HINTS = ("f32", "bf16")
 SPREAD: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
@@ -72,6 +74,8 @@ def broken_file(runtime: str, model: str, files: Iterable[str]) -> str | None:
     if model.endswith(PACKED) and not all(name.endswith(PACKED) for name in files):
         return f"either all files are compressed or none, but got {', '.join(sorted(files))}"
     path = PurePosixPath(plain_name(model))
+    if runtime == "eager" and path.suffix == LIVE:
+        return None
     if path.suffix != suffixes[0]:
         return f"`model` of {runtime!r} must end in {suffixes[0]!r}, but got {model!r}"
     missing = {str(path.with_suffix(suffix)) for suffix in suffixes} - set(map(plain_name, files))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from autoopt.errors import RefusedError
 from autoopt.runtimes.quiet import quiet_library
 from autoopt.runtimes.weight_names import name_weights
 
@@ -38,16 +39,26 @@ def to_onnx(exported: Exported) -> onnx.ModelProto:
 
     names = [graph_input(number) for number in range(len(exported.inputs))]
     with quiet_library("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
-        program = torch.onnx.export(
-            exported.program,
-            dynamo=True,
-            input_names=names,
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-            external_data=False,
-            optimize=True,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                exported.program,
+                dynamo=True,
+                input_names=names,
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                external_data=False,
+                optimize=True,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            # The cause of the cause names the operator; what is above it tells of torch's steps.
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            said = " ".join(str(cause).split())[:300]
+            raise RefusedError(
+                f"ONNX cannot hold this network ({said}); use eager or openvino."
+            ) from error
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program.")
     model: onnx.ModelProto = program.model_proto

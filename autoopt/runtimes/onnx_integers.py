@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 DYNAMIC = ("MatMul", "Gemm", "Conv")
+INTEGER_PRODUCTS = ("MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul")
+ZERO_POINT = 3
+"""Place of the weights' zero point among the inputs of a product of integers."""
 
 
 def quantize_static_int8(
@@ -31,13 +34,13 @@ def quantize_static_int8(
 ) -> tuple[onnx.ModelProto, dict[str, int]]:
     """Return the model with weights and activations in int8, and the bits of each layer.
 
-    Affine activations are unsigned and weights signed: what processors multiply fastest.
+    Affine activations are unsigned and symmetric weights signed: what processors multiply fastest.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    symmetric = request.activations == "symmetric"
+    symmetric, affine = request.activations == "symmetric", request.scheme == "affine"
     with TemporaryDirectory() as scratch, quiet_library(""):
         plain, ready, done, ranges = (Path(scratch) / f"{name}.onnx" for name in "abcd")
         onnx.save(model, plain)
@@ -54,10 +57,11 @@ def quantize_static_int8(
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=None,
             per_channel=request.granularity == "per_channel",
-            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            # Kernels for unsigned weights take unsigned activations only.
+            activation_type=QuantType.QInt8 if symmetric and not affine else QuantType.QUInt8,
+            weight_type=QuantType.QUInt8 if affine else QuantType.QInt8,
             nodes_to_exclude=_left(prepared, bits),
-            extra_options={"ActivationSymmetric": symmetric},
+            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": not affine},
             # Read where it exists, written otherwise.
             calibration_cache_path=ranges,
         )
@@ -91,11 +95,27 @@ def quantize_dynamic_int8(
             # Convolutions in integers take unsigned weights only.
             weight_type=QuantType.QUInt8,
             nodes_to_exclude=left,
-            extra_options={"MatMulConstBOnly": True},
+            extra_options={
+                "MatMulConstBOnly": True,
+                "WeightSymmetric": request.scheme == "symmetric",
+            },
         )
         quantized = onnx.load(done)
     share(quantized)
     return quantized, bits
+
+
+def granularities(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many products of integers have a scale a tensor, and a scale a channel.
+
+    What is counted are the zero points of weights, of which there are as many as scales.
+    """
+    sizes = {item.name: int(np.prod(item.dims)) for item in model.graph.initializer}
+    found = {"per_channel": 0, "per_tensor": 0}
+    for node in model.graph.node:
+        if node.op_type in INTEGER_PRODUCTS and len(node.input) > ZERO_POINT:
+            found["per_channel" if sizes.get(node.input[ZERO_POINT], 1) > 1 else "per_tensor"] += 1
+    return found
 
 
 def _left(model: onnx.ModelProto, bits: dict[str, int]) -> list[str]:

@@ -45,7 +45,11 @@ class OnnxRuntime:
                 "ONNX Runtime has no bfloat16 kernels for convolutions and matrix products on the "
                 "processor; use openvino or eager."
             )
-        return refuse_known(request, "ONNX Runtime", KNOWN) or refuse_layers(request, task)
+        return (
+            refuse_known(request, "ONNX Runtime", KNOWN)
+            or refuse_layers(request, task)
+            or _refuse_scales(request)
+        )
 
     def build(
         self,
@@ -102,13 +106,28 @@ class OnnxRuntime:
         }
 
 
+def _refuse_scales(request: Quantization) -> str | None:
+    """Say that no kernel takes such scales of weights, or None."""
+    if request.name == "dynamic" and request.granularity == "per_group":
+        return (
+            "ONNX Runtime multiplies integers with one scale an output channel at most, so groups "
+            "are refused; use openvino, or per_channel."
+        )
+    if (request.name, request.scheme, request.granularity) == ("static", "affine", "per_channel"):
+        return (
+            "ONNX Runtime's convolutions take one zero point for all channels, so affine weights "
+            "have one scale as well; ask for per_tensor, or for symmetric weights."
+        )
+    return None
+
+
 def _realise(
     model: onnx.ModelProto, request: Quantization, task: Task
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """Return the model in the precision asked for, and what was done."""
     from autoopt.runtimes import onnx_integers, onnx_weights
 
-    precision, bits = request.name, {}
+    precision, bits, scales = request.name, {}, {}
     if request.name == "float16":
         # The processor's kernels are in float32.
         bits = dict.fromkeys(onnx_weights.store_halves(model), 16)
@@ -119,6 +138,9 @@ def _realise(
     elif request.name == "dynamic":
         model, bits = onnx_integers.quantize_dynamic_int8(model, request)
         precision = "dynamic int8"
+        # Convolutions whose activations are quantized as they come take one scale, whatever is
+        # asked for.
+        scales = {"granularity": onnx_integers.granularities(model)}
     elif request.stores:
         bits = layer_bits(request, onnx_weights.stored_names(model))
         kept = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
@@ -132,6 +154,7 @@ def _realise(
         "layers_quantized": len(quantized),
         "layers": bits,
         "storage_only": request.stores or request.name == "float16",
+        **scales,
     }
 
 

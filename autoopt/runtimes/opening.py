@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import RefusedError
 from autoopt.runtimes import load_runtime
-from autoopt.runtimes.artifact import read_manifest
+from autoopt.runtimes.artifact import needs_model, read_manifest
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.divided import DividedDeployment
 from autoopt.runtimes.gathering import GatheringDeployment
@@ -18,6 +18,8 @@ from autoopt.runtimes.manifest_rules import plain_name
 from autoopt.runtimes.processes import start_processes
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from autoopt.interfaces import Deployment, Parallel
 
 _ONE_AFTER_ANOTHER = (
@@ -76,7 +78,9 @@ NATIVE = frozenset({"aotinductor"})
 """Runtimes whose artefacts are native code."""
 
 
-def open_own(folder: Path, parallel: Parallel) -> Deployment:
+def open_own(
+    folder: Path, parallel: Parallel, *, network: Callable[[], nn.Module] | None = None
+) -> Deployment:
     """Start an artefact that lies in the cache of whoever runs this: native code is run.
 
     Raises
@@ -85,11 +89,16 @@ def open_own(folder: Path, parallel: Parallel) -> Deployment:
         As `open_artifact`.
     """
     native = read_manifest(folder).runtime in NATIVE
-    return open_artifact(folder, parallel, trust_code=native)
+    return open_artifact(folder, parallel, trust_code=native, network=network)
 
 
 def open_artifact(
-    folder: Path, parallel: Parallel, *, trust_code: bool = False, cores: Sequence[int] = ()
+    folder: Path,
+    parallel: Parallel,
+    *,
+    trust_code: bool = False,
+    cores: Sequence[int] = (),
+    network: Callable[[], nn.Module] | None = None,
 ) -> Deployment:
     """Start an artefact.
 
@@ -103,6 +112,8 @@ def open_artifact(
         Let a `.pt2` file run what it holds.
     cores
         Those that pinned replica processes take; the first ones when empty.
+    network
+        Gives the network with its positional face, for an artefact that holds weights alone.
 
     Raises
     ------
@@ -116,13 +127,20 @@ def open_artifact(
         raise RefusedError(reason)
     # Only programs of torch can hold code, so only its runtimes know the word.
     trusted = trust_code and plain_name(manifest.model).endswith(".pt2")
+    options: dict[str, Any] = {"trust_code": True} if trusted else {}
+    if needs_model(manifest):
+        if parallel.processes or parallel.divided > 1:
+            raise RefusedError(
+                "processes of their own have no copy of the model's code, which this artefact "
+                "needs; use replicas in one process."
+            )
+        options["network"] = network and network()
     if parallel.divided > 1:
         deployment: Deployment = DividedDeployment(folder, parallel, trust_code=trusted)
     elif parallel.processes:
         replicas = start_processes(folder, parallel, trust_code=trusted, cores=cores)
         deployment = ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
     else:
-        options = {"trust_code": True} if trusted else {}
         deployment = load_runtime(manifest.runtime).load(folder, parallel, **options)
     if parallel.gather:
         deployment = GatheringDeployment(deployment, parallel.gather, parallel.delay_ms / 1e3)

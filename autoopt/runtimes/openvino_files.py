@@ -35,7 +35,7 @@ def to_openvino(exported: Exported) -> Any:
         from openvino import frontend
 
         reasons = (
-            *(RuntimeError, ValueError, NotImplementedError),
+            *(RuntimeError, ValueError, NotImplementedError, RefusedError),
             # These derive from Exception alone.
             *(frontend.GeneralFailure, frontend.OpConversionFailure, frontend.OpValidationFailure),
             *(frontend.InitializationFailure, frontend.NotImplementedFailure),

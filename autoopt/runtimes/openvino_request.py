@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from math import gcd
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from autoopt.errors import ArtifactError, RefusedError
+from autoopt.interfaces import Parallel
 from autoopt.precision import quantizable
 from autoopt.runtimes.abilities import COMPUTES, NOT_HERE, PRECISIONS, STORED
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
@@ -28,7 +33,7 @@ from autoopt.runtimes.quiet import decline_telemetry
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoopt.interfaces import Array, Parallel, Quantization, Target
+    from autoopt.interfaces import Array, Quantization, Target
     from autoopt.runtimes.program import Exported
     from autoopt.task import Task
 
@@ -39,6 +44,8 @@ KNOWN = (
 )  # fmt: skip
 # Activations that share a scale where they are quantized as they come; what OpenVINO itself takes.
 ACTIVATION_GROUP = 32
+CHECKED = 16
+"""Samples on which answers show whether activations are rounded."""
 
 
 class OpenVino:
@@ -53,7 +60,11 @@ class OpenVino:
                 "this processor has no instructions for bfloat16 (avx512_bf16 or amx_bf16), so "
                 "OpenVINO would compute in float32."
             )
-        return refuse_layers(request, task) or _refuse_dynamic(request, task)
+        return (
+            refuse_layers(request, task)
+            or _refuse_scheme(request)
+            or _refuse_dynamic(request, task)
+        )
 
     def build(
         self,
@@ -88,10 +99,35 @@ class OpenVino:
         }
         if request.stores or request.name == "dynamic":
             # Unless told otherwise, OpenVINO quantizes what meets weights of 8 bits or fewer.
-            options["activation_group"] = ACTIVATION_GROUP if request.name == "dynamic" else 0
+            group = gcd(request.group, ACTIVATION_GROUP) if request.group else ACTIVATION_GROUP
+            options["activation_group"] = group if request.name == "dynamic" else 0
         manifest = Manifest("openvino", MODEL, exported.inputs, exported.output, options, realised)
         manifest = write_manifest(folder, manifest, [MODEL, WEIGHTS])
+        if request.name == "dynamic":
+            self._check_activations(folder, manifest, task)
         return finish_build(self.load, network, manifest, task, folder)
+
+    def _check_activations(self, folder: Path, manifest: Manifest, task: Task) -> None:
+        """Raise unless answers show that activations are rounded: no kernel says so by its name.
+
+        Raises
+        ------
+        RefusedError
+            If they are the same to the last bit where activations are told to stay in float.
+        """
+        import openvino
+
+        inputs = [x.numpy() for x in task.calibration.inputs(CHECKED)]
+        config, answers = serving_config(manifest, Parallel(task.threads)), []
+        for group in (manifest.options["activation_group"], 0):
+            own = {**config, "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
+            compiled = openvino.Core().compile_model(str(folder / MODEL), "CPU", own)
+            answers.append(_answer(compiled.create_infer_request(), *inputs))
+        if np.array_equal(*answers):
+            raise RefusedError(
+                "no kernel of OpenVINO's quantizes the activations of this network in these "
+                "groups as they come; ask for granularity='per_channel', or use onnxruntime."
+            )
 
     def load(self, folder: Path, parallel: Parallel) -> ReplicatedDeployment:
         """Start what `build` wrote."""
@@ -180,9 +216,12 @@ def _realise(
         bits = {name: count if name in matrices else FLOAT for name, count in bits.items()}
     if request.name == "static":
         return quantize_static_int8(model, request, task, layers=weights.layers, bits=bits), bits
-    weights.store_weights(
-        {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
-    )
+    grids = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
+    if request.name == "dynamic" and request.group:
+        for name in weights.undivided(request.group) & grids.keys():
+            # Kernels take whole groups only; a channel is the next larger one.
+            grids[name] = replace(grids[name], granularity="per_channel", group=0)
+    weights.store_weights(grids)
     return model, bits
 
 
@@ -207,6 +246,17 @@ def _realised(request: Quantization, model: Any, bits: dict[str, int]) -> dict[s
         "storage_only": request.stores or request.name == "float16",
         "weights": kinds,
     }
+
+
+def _refuse_scheme(request: Quantization) -> str | None:
+    """Say that integers are multiplied with weights about zero only, or None."""
+    if request.name == "static" and request.scheme == "affine":
+        return (
+            "OpenVINO's kernels for the processor multiply integers with weights that lie evenly "
+            "about zero, so affine weights are refused; ask for scheme='symmetric', or use "
+            "onnxruntime."
+        )
+    return None
 
 
 def _refuse_dynamic(request: Quantization, task: Task) -> str | None:

@@ -88,6 +88,15 @@ class OpenVinoWeights:
         found = self.layers.items()
         return {name for name, layer in found if layer.get_type_name() == "MatMul"}
 
+    def undivided(self, group: int) -> set[str]:
+        """Return the names of the matrix products whose rows groups of that size do not divide."""
+        columns = {
+            name: layer.input_value(1).get_shape()[0 if _is_turned(layer) else 1]
+            for name, layer in self.layers.items()
+            if layer.get_type_name() == "MatMul"
+        }
+        return {name for name, count in columns.items() if count % group}
+
     def store_weights(self, grids: Mapping[str, Grid]) -> None:
         """Replace the weights of the layers that `grids` names.
 
@@ -220,6 +229,11 @@ def _whole(stored: Stored) -> tuple[int, ...]:
 def _less_zero(stored: Stored, codes: Any, whole: tuple[int, ...]) -> Any:
     from openvino import opset13 as op
 
+    if stored.grid.whole_zeros:
+        # Kernels that multiply integers look for zero points in the type of the codes.
+        zeros = stored.zeros if len(whole) == 2 else stored.zeros[:, :, None]
+        points = op.constant(np.ascontiguousarray(zeros).astype(np.uint8))
+        return op.subtract(codes, op.convert(points, "f32"))
     if stored.grid.scheme == "affine":
         return op.subtract(codes, _spread(stored.zeros, stored, whole))
     return op.subtract(codes, op.constant(np.float32(stored.zeros.flat[0])))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from autoopt.errors import RefusedError
+from autoopt.errors import UntraceableError
 from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Port
 
@@ -85,7 +85,7 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
 
     Raises
     ------
-    RefusedError
+    UntraceableError
         If torch cannot trace it at all.
     """
     import torch
@@ -108,7 +108,7 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
             try:
                 program = torch.export.export(module, example)
             except reasons as error:
-                raise RefusedError(
+                raise UntraceableError(
                     f"torch.export cannot trace this network ({_first_line(error)})"
                     f"{_broken_at(error)}; rewrite what depends on the values of tensors."
                 ) from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.runtimes.artifact import needs_model
 from autoopt.runtimes.layer_table import FileLayer, count_of, stored_form
 from autoopt.runtimes.pt2 import load_program
 from autoopt.runtimes.weight_names import layer_of, plain_name
@@ -22,7 +23,12 @@ PLACES: Mapping[str, int] = {
 
 
 def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
-    """Return the layers of a program in the order in which they run."""
+    """Return the layers of a program in the order in which they run.
+
+    Of weights alone, which run by the model's own code, the matrices in the order of their names.
+    """
+    if needs_model(manifest):
+        return tuple(_weights(path))
     program: Any = load_program(path)
     tensors = program.state_dict() | dict(program.named_buffers())
     layers = []
@@ -46,6 +52,18 @@ def _layer(kind: str, shape: tuple[int, ...], held: Mapping[str, Any], computes:
     largest = max(held, key=lambda name: held[name].numel())
     kernel = f"aten.{kind} {_words(computes)}"
     return FileLayer(layer_of(plain_name(largest)), kind, shape, bits, stored, kernel)
+
+
+def _weights(path: Path) -> Iterator[FileLayer]:
+    from safetensors.torch import load_file
+
+    for name, weights in load_file(path).items():
+        if weights.ndim > 1:
+            kind = _words(weights.dtype)
+            bits = float(8 * weights.element_size())
+            own = name.removeprefix("network.").removeprefix("network.")
+            shape = tuple(map(int, weights.shape))
+            yield FileLayer(layer_of(plain_name(own)), "module", shape, bits, kind, f"torch {kind}")
 
 
 def _words(kind: Any) -> str:

@@ -9,6 +9,13 @@ from autoopt.interfaces import Quantization
 
 Calibration = Literal["minmax", "percentile", "mse", "entropy"]
 Keep = Literal["none", "first_last", "first_last_int8"]
+Granularity = Literal["per_tensor", "per_channel", "per_group"]
+Scheme = Literal["symmetric", "affine"]
+
+GRANULARITIES = ("per_tensor", "per_channel", "per_group")
+SCHEMES = ("symmetric", "affine")
+GROUP = 32
+"""Weights that share a scale where groups are asked for and nothing is said of their size."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,10 @@ class StaticInt8:
     Attributes
     ----------
     granularity
-        One scale a weight tensor, or one an output channel.
+        One scale a weight tensor, or one an output channel; no kernel here multiplies integers
+        whose scale changes within a channel, so the runtimes refuse ``"per_group"``.
+    scheme
+        Weights evenly about zero, or from the least to the largest.
     keep
         Layers that stay in float: none, or the first and the last.
     calibration
@@ -59,24 +69,23 @@ class StaticInt8:
         Share of the layers, the most sensitive ones, that stay in float; from 0 to below 1.
     """
 
-    granularity: Literal["per_tensor", "per_channel"] = "per_channel"
+    granularity: Granularity = "per_channel"
     keep: Literal["none", "first_last"] = "none"
     calibration: Calibration = "minmax"
     percentile: float = 99.99
     activations: Literal["affine", "symmetric"] = "affine"
     sensitive: float = 0.0
+    scheme: Scheme = "symmetric"
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("granularity", self.granularity, ("per_tensor", "per_channel"))
+        _check("granularity", self.granularity, GRANULARITIES)
+        _check("scheme", self.scheme, SCHEMES)
         _check("keep", self.keep, ("none", "first_last"))
         _check("calibration", self.calibration, ("minmax", "percentile", "mse", "entropy"))
         _check("activations", self.activations, ("affine", "symmetric"))
         _check_share("sensitive", self.sensitive)
-        if not 50 < self.percentile <= 100:
-            raise ValueError(
-                f"`percentile` must be above 50 and at most 100, but got {self.percentile}."
-            )
+        _check_percentile(self.percentile)
 
     def request(self) -> Quantization:
         """Return the request."""
@@ -85,6 +94,8 @@ class StaticInt8:
             8,
             self.granularity,
             self.keep,
+            scheme=self.scheme,
+            group=GROUP if self.granularity == "per_group" else 0,
             calibration=self.calibration,
             percentile=self.percentile,
             activations=self.activations,
@@ -99,18 +110,29 @@ class DynamicInt8:
     Attributes
     ----------
     granularity
-        One scale a weight tensor, or one an output channel.
+        One scale a weight tensor, one an output channel, or one for `group` weights of a channel.
+    scheme
+        Weights evenly about zero, or from the least to the largest.
+    group
+        Weights that share a scale with ``"per_group"``.
     """
 
-    granularity: Literal["per_tensor", "per_channel"] = "per_channel"
+    granularity: Granularity = "per_channel"
+    scheme: Scheme = "symmetric"
+    group: int = GROUP
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("granularity", self.granularity, ("per_tensor", "per_channel"))
+        _check("granularity", self.granularity, GRANULARITIES)
+        _check("scheme", self.scheme, SCHEMES)
+        _check_group(self.group)
+        if not self.group:
+            raise ValueError("`group` must be from 2, but got 0.")
 
     def request(self) -> Quantization:
         """Return the request."""
-        return Quantization("dynamic", 8, self.granularity)
+        group = self.group if self.granularity == "per_group" else 0
+        return Quantization("dynamic", 8, self.granularity, scheme=self.scheme, group=group)
 
 
 def _check(name: str, value: object, known: tuple[object, ...]) -> None:
@@ -121,3 +143,13 @@ def _check(name: str, value: object, known: tuple[object, ...]) -> None:
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise ValueError(f"`{name}` must be at least 0 and below 1, but got {value}.")
+
+
+def _check_percentile(percentile: float) -> None:
+    if not 50 < percentile <= 100:
+        raise ValueError(f"`percentile` must be above 50 and at most 100, but got {percentile}.")
+
+
+def _check_group(group: int) -> None:
+    if group < 0 or group == 1:
+        raise ValueError(f"`group` must be 0 (none) or a whole number from 2, but got {group!r}.")

@@ -6,8 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoopt.interfaces import Quantization
-from autoopt.techniques.quantization import Keep, _check, _check_share
+from autoopt.techniques.quantization import (
+    GRANULARITIES,
+    GROUP,
+    SCHEMES,
+    Granularity,
+    Keep,
+    Scheme,
+    _check,
+    _check_group,
+    _check_percentile,
+    _check_share,
+)
 
+CALIBRATIONS = ("usual", "minmax", "percentile", "mse", "entropy")
 KEEPS = ("none", "first_last", "first_last_int8")
 FLOAT = 32
 
@@ -23,33 +35,56 @@ class WeightOnly:
     scheme
         A grid evenly about zero, or one from the least to the largest weight.
     group
-        Weights of an output channel that share a scale; 0: all of them.
+        Weights of an output channel that share a scale; 0: all of them, or, with a `granularity`
+        of ``"per_group"``, 32.
     keep
         What becomes of the first and the last layer: nothing special, float, or 8 bits.
+    granularity
+        One scale a weight tensor, one an output channel, or one a group of a channel.
+    calibration
+        Which weights the grid covers: those between the least and the largest, within a
+        percentile, in the range of least squared error, or of least divergence (a scale a tensor
+        only); ``"usual"`` is least squared error on symmetric grids of 4 bits and fewer, otherwise
+        all.
+    percentile
+        Percent of the weights that a percentile's range holds, above 50.
     """
 
     bits: Literal[8, 4, 2] = 8
-    scheme: Literal["symmetric", "affine"] = "symmetric"
+    scheme: Scheme = "symmetric"
     group: int = 0
     keep: Keep = "none"
+    granularity: Granularity = "per_channel"
+    calibration: Literal["usual", "minmax", "percentile", "mse", "entropy"] = "usual"
+    percentile: float = 99.9
 
     def __post_init__(self) -> None:
         """Hold the choices."""
         _check("bits", self.bits, (8, 4, 2))
-        _check("scheme", self.scheme, ("symmetric", "affine"))
+        _check("scheme", self.scheme, SCHEMES)
         _check("keep", self.keep, KEEPS)
+        _check("granularity", self.granularity, GRANULARITIES)
+        _check("calibration", self.calibration, CALIBRATIONS)
         _check_group(self.group)
+        _check_percentile(self.percentile)
+        if self.group and self.granularity == "per_tensor":
+            raise ValueError(
+                "a scale a tensor has no groups, but got "
+                f"(granularity='per_tensor', group={self.group})."
+            )
 
     def request(self) -> Quantization:
         """Return the request."""
-        granularity = "per_group" if self.group else "per_channel"
+        group = self.group or (GROUP if self.granularity == "per_group" else 0)
         return Quantization(
             "weight_only",
             self.bits,
-            granularity,
+            "per_group" if group else self.granularity,
             self.keep,
             scheme=self.scheme,
-            group=self.group,
+            group=group,
+            weight_ranges=self.calibration,
+            percentile=self.percentile,
         )
 
 
@@ -195,8 +230,3 @@ def _assigned(item: str) -> tuple[str, int]:
             f"`layers` must read 'name=bits, …' with 8, 4, 2 or 32 bits, but got {item.strip()!r}."
         )
     return name.strip(), int(bits)
-
-
-def _check_group(group: int) -> None:
-    if group < 0 or group == 1:
-        raise ValueError(f"`group` must be 0 (none) or a whole number from 2, but got {group!r}.")
