@@ -86,11 +86,16 @@ def as_text(listed: Iterator[Entry]) -> str:
 
 
 def _range(dimension: Dimension) -> str:
-    usual = f"(usually {dimension.usual})"
+    usual = f"(usually {_shown(dimension.usual)})"
     if isinstance(dimension, Choice):
-        return f"{', '.join(map(str, dimension.values_list()))} {usual}"
+        return f"{', '.join(map(_shown, dimension.values_list()))} {usual}"
     step = f" in steps of {dimension.step}" if dimension.step is not None else ""
     return f"{dimension.low} to {dimension.high}{step} {usual}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is read, and an empty text as one that is there."""
+    return str(value) if value != "" else repr(value)
 
 
 def _summary(package: str, place: str) -> str:

@@ -8,6 +8,7 @@
     ├── MetricError (ValueError)      the metric is unknown or gave no number
     ├── UnknownNameError (KeyError)   no such technique, runtime, target, objective, executor
     ├── RefusedError                  a candidate that cannot be built here, said beforehand
+    ├── UntraceableError (RefusedError)  a network that cannot become an exported program
     ├── DisagreementError (RefusedError)  an artefact that answers otherwise than its network
     ├── DivergedError                 a candidate whose numbers are not finite
     ├── ConstraintError (ValueError)  no strategy satisfies what was asked
@@ -70,7 +71,7 @@ class RefusedError(AutooptError):
     """A candidate that cannot be built here; its message is the reason."""
 
 
-class UntraceableError(RefusedError):
+class UntraceableError(RefusedError, AutooptError):
     """A network that cannot become an exported program; its message names the line."""
 
 

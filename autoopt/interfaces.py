@@ -51,7 +51,8 @@ class Quantization:
     name
         ``"float32"``, ``"bfloat16"``, ``"float16"``; ``"static"`` and ``"dynamic"`` compute in
         integers; ``"weight_only"``, ``"codebook"`` and ``"binary"`` store weights in few bits and
-        compute in float.
+        compute in float. By torchao: ``"fp8"`` computes in floats of 8 bits, ``"fp8_weights"``
+        stores in them, and ``"int4"`` has kernels that unpack 4 bits.
     bits
         Bits a weight takes: 32, 16, 8, 4, 2 or 1; of a codebook those of its clusters.
     granularity
@@ -83,7 +84,8 @@ class Quantization:
         Which these are: the ``"sensitivity"`` of a profile, or the ``"front"`` or the ``"back"``
         of the network.
     layers
-        Bits of layers by their names; what is not named takes `bits`. 32 means float.
+        Bits of layers, or of all layers of a block, by their names; what is not named takes `bits`.
+        32 means float.
     """
 
     name: str = "float32"
@@ -278,6 +280,19 @@ class Target(Protocol):
         """Return what the machine can do: processor, cores, instruction sets, memory."""
 
 
+class Decoder(Protocol):
+    """A language model that runs token after token, keeping keys and values of what it read."""
+
+    def tokens(self, request: Sequence[Array]) -> Array:
+        """Return the tokens of a request, of shape (texts, tokens)."""
+
+    def prompt(self, tokens: Array) -> tuple[Array, Any]:
+        """Read texts; return scores for every token, and what was kept."""
+
+    def step(self, tokens: Array, past: Any) -> tuple[Array, Any]:
+        """Read one more token of each text, of shape (texts, 1); `past` stays as it was."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """What an objective may look at when it measures one deployed candidate.
@@ -305,6 +320,8 @@ class Probe:
         Time that a timing objective may take.
     build_seconds
         What making the artefact's files took; None where it was not noted.
+    decoder
+        Starts the artefact's graphs for one token after the other; None where there are none.
     """
 
     deployment: Deployment
@@ -317,6 +334,7 @@ class Probe:
     score: Callable[[str], Stat]
     seconds: float = 1.0
     build_seconds: float | None = None
+    decoder: Callable[[], Decoder] | None = None
 
 
 @dataclass(frozen=True)
@@ -338,7 +356,9 @@ class Objective(Protocol):
     """Something to minimise or maximise.
 
     One that has an attribute ``exclusive = True`` is measured while nothing else is on the device;
-    one that cannot be measured on every machine has a method ``refuse() -> str | None``.
+    one that cannot be measured on every machine has a method ``refuse() -> str | None``, one that
+    is not for every task ``refuse_task(task) -> str | None``. One with ``decodes = True`` needs
+    language models that run token after token, for which artefacts are built with more graphs.
     """
 
     @property

@@ -70,4 +70,12 @@ QUANTIZATION: Options = {
         "order": Choice(["sensitivity", "front", "back"], usual="sensitivity"),
         "scheme": Choice(["affine", "symmetric"], usual="affine"),
     },
+    # Floats of 8 bits by torchao: multiplied on tensor cores from compute capability 8.9 on, or
+    # for storage only, which any device can.
+    "fp8": {
+        "mode": Choice(["dynamic", "weight_only"], usual="dynamic"),
+        "granularity": Choice(["per_channel", "per_tensor"], usual="per_channel"),
+    },
+    # Weights of 4 bits that the kernel unpacks, by torchao on tensor cores; its own group is 128.
+    "int4": {"group": Choice([32, 64, 128], usual=128)},
 }

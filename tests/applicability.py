@@ -119,6 +119,7 @@ NEEDED_BY: Mapping[str, str] = {
     "blocks": "blocks",
     "recurrent": "recurrent",
     "fp8": "cuda",
+    "int4": "cuda",
 }
 
 

@@ -61,6 +61,7 @@ def test_numbers_are_shown_as_ranges() -> None:
         "a": Int(1, 9, step=2),
         "b": Float(0.5, 1.5),
         "c": Choice(["x", "y"]),
+        "d": Choice([""]),
     }
     text = as_text(iter([Entry("pruning", "mine", "Cuts.", settings, ())]))
     assert text.splitlines()[1:] == [
@@ -68,6 +69,7 @@ def test_numbers_are_shown_as_ranges() -> None:
         "    a                1 to 9 in steps of 2 (usually 1)",
         "    b                0.5 to 1.5 (usually 0.5)",
         "    c                x, y (usually x)",
+        "    d                '' (usually '')",
     ]
 
 
@@ -84,3 +86,9 @@ def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["technique"])
     assert "technique" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_ends_the_listing_quietly() -> None:
+    command = f"{sys.executable} -m autoopt techniques | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "student\n", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,7 +111,7 @@ def test_an_unknown_calibration_lists_the_known():
 
 @given(weight_rows(), st.sampled_from([2, 3, 4]), st.booleans())
 def test_least_error_of_weights_beats_all_other_ranges_that_are_tried(rows, bits, affine):
-    scheme = "affine" if affine else "symmetric"
+    scheme: Any = "affine" if affine else "symmetric"
     errors = {
         ranges: float(
             ((store(rows, Grid(bits, scheme, ranges=ranges)).restored() - rows) ** 2).sum()

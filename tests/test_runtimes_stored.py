@@ -252,6 +252,27 @@ def test_a_request_gives_every_layer_its_bits():
         layer_bits(Quantization("weight_only", 4, share=0.5), names)
 
 
+def test_a_block_by_its_name_means_its_layers_and_a_layer_counts_more():
+    names = ["stem", "blocks.0.a", "blocks.0.b", "blocks.1.a", "blocks1"]
+    layers = (("blocks", 4), ("blocks.0", 2), ("blocks.0.b", 32))
+    found = layer_bits(Quantization("weight_only", 8, layers=layers), names)
+    assert found == {
+        "stem": 8, "blocks.0.a": 2, "blocks.0.b": 32, "blocks.1.a": 4, "blocks1": 8
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+def test_bits_of_a_block_reach_its_layers_in_every_runtime(words, runtime, tmp_path):
+    request = Quantization("weight_only", 8, layers=(("blocks.1", 4),))
+    assert load_runtime(runtime).refuse(request, words, load_target("cpu")) is None
+    load_runtime(runtime).build(words.model, request, words, tmp_path)
+    realised = read_manifest(tmp_path).realised["layers"]
+    assert {n: b for n, b in realised.items() if b == 4}.keys() == {
+        name for name in realised if name.startswith("blocks.1.")
+    }
+    assert realised["blocks.0.linear1"] == 8
+
+
 def test_a_share_of_the_layers_is_resolved_by_the_order_asked_for():
     network = nn.Sequential(*[nn.Linear(2, 2) for _ in range(4)])
     by = {

@@ -8,15 +8,17 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.build.decoding import decoding, refuse_decoder
 from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
+from autoopt.build.versions import MAKERS, code_of, library_versions
 from autoopt.cache import Cache, cache_key
 from autoopt.errors import RefusedError, UntraceableError
 from autoopt.interfaces import Parallel, Quantization, RewritingTechnique, Target
@@ -36,12 +38,6 @@ if TYPE_CHECKING:
 REMEMBERED = 3
 """Networks kept in memory: completions of one network come in a row."""
 
-MAKERS = ("techniques", "plan", "replay", "cuts", "factors", "regrowth", "precision")
-"""Our own code that decides about what a network becomes."""
-
-BUILDERS = ("torch", "nncf", "openvino", "onnx", "onnxruntime", "torch-pruning")
-"""Libraries whose version decides about what is built."""
-
 
 @dataclass
 class Bench:
@@ -60,6 +56,8 @@ class Bench:
     scope
         Empty to share the cache with other searches; else the search that owns the entries,
         because its data has no identity that another could recognise.
+    decodes
+        Whether artefacts of language models get graphs for one token after the other.
     """
 
     task: Task
@@ -67,6 +65,7 @@ class Bench:
     cache: Cache
     techniques: Mapping[str, Any] = field(default_factory=dict)
     scope: str = ""
+    decodes: bool = False
     _networks: OrderedDict[str, nn.Module] = field(default_factory=OrderedDict, repr=False)
     _programs: OrderedDict[str, Any] = field(default_factory=OrderedDict, repr=False)
 
@@ -126,8 +125,8 @@ class Bench:
         """Return a hash of all code and libraries that decide about what recipes become."""
         return cache_key(
             {
-                "code": [_code(f"autoopt.{name}") for name in (*MAKERS, "runtimes")],
-                "versions": {name: version(name) for name in BUILDERS},
+                "code": [code_of(f"autoopt.{name}") for name in (*MAKERS, "runtimes")],
+                "versions": library_versions(),
                 "sources": {
                     f"{slot} {option}": self._source(slot, option)
                     for slot in (*STAGES["network"], "quantization")
@@ -150,7 +149,11 @@ class Bench:
 
     def _cannot_run(self, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:
         cls = self.techniques.get(option) or load_technique("quantization", option)
-        return load_runtime(runtime).refuse(cls(**settings).request(), self.task, self.target)
+        return self._refused(runtime, cls(**settings).request())
+
+    def _refused(self, runtime: str, request: Quantization) -> str | None:
+        found = load_runtime(runtime).refuse(request, self.task, self.target)
+        return found or (refuse_decoder(runtime) if self.decodes else None)
 
     def _cannot_serve(self, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:
         cls = self.techniques.get(option) or load_technique("parallel", option)
@@ -162,8 +165,7 @@ class Bench:
         for option, dimensions in space.slots["quantization"].items():
             if option == NEUTRAL["quantization"]:
                 continue
-            ranges = [dimension.values_list() for dimension in dimensions.values()]
-            for values in itertools.product(*ranges):
+            for values in itertools.product(*(d.values_list() for d in dimensions.values())):
                 yield option, dict(zip(dimensions, values, strict=True))
 
     def build_network(self, recipe: Recipe) -> Built:
@@ -208,7 +210,7 @@ class Bench:
         key = self.artifact_key(recipe)
         if (entry := self.cache.whole("artifacts", key)) is not None:
             return Built(key, True, entry.meta["seconds"])
-        if reason := runtime.refuse(request, self.task, self.target):
+        if reason := self._refused(recipe["runtime"].option, request):
             raise RefusedError(reason)
         start = time.perf_counter()
         network = self.network(recipe)
@@ -217,6 +219,8 @@ class Bench:
             runtime.build(
                 network, resolved, self.task, folder, exported=self._program(recipe, network)
             )
+            if self.decodes:
+                decoding(network, resolved, self.task, folder)
             seconds = time.perf_counter() - start
             meta |= {"seconds": seconds, "created": time.time(), "recipe": recipe.to_dict()}
         return Built(key, False, seconds)
@@ -230,7 +234,7 @@ class Bench:
             {
                 "network": self._network_key(recipe),
                 "kind": profile_kind(request),
-                "code": [_code("autoopt.precision"), _code("autoopt.build.sensitivity")],
+                "code": [code_of("autoopt.precision"), code_of("autoopt.build.sensitivity")],
             }
         )
         if (entry := self.cache.get("profiles", key)) is not None:
@@ -284,8 +288,9 @@ class Bench:
             {
                 "network": self._network_key(recipe),
                 "request": [len(self.task.example[0]), self.task.threads],
+                **({"decodes": True} if self.decodes else {}),
                 "builders": [
-                    _code(module)
+                    code_of(module)
                     for module in (
                         "autoopt.runtimes",
                         "autoopt.precision",
@@ -294,7 +299,7 @@ class Bench:
                 ],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["artifact"]],
                 "target": [self.target.name, self.target.describe().get("instruction_sets", [])],
-                "versions": {name: version(name) for name in BUILDERS},
+                "versions": library_versions(),
                 "sources": self._source("quantization", recipe["quantization"].option),
             }
         )
@@ -306,7 +311,7 @@ class Bench:
                 "scope": self.scope,
                 "seed": self.task.seed,
                 "batch": self.task.batch_size,
-                "techniques": [_code(f"autoopt.{name}") for name in MAKERS],
+                "techniques": [code_of(f"autoopt.{name}") for name in MAKERS],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["network"]],
                 "sources": [
                     self._source(slot, recipe[slot].option)
@@ -383,10 +388,9 @@ class Bench:
 
         key = self._network_key(recipe)
         if key not in self._programs:
-            try:
+            program = None
+            with suppress(UntraceableError):
                 program = export_program(network, self.task)
-            except UntraceableError:
-                program = None
             self._remember(self._programs, key, program)
         return self._programs[key]
 
@@ -394,14 +398,3 @@ class Bench:
         memory[key] = value
         while len(memory) > REMEMBERED:
             memory.popitem(last=False)
-
-
-@cache
-def _code(module: str) -> str:
-    """Return the hash of a package's or module's source: its version in a key."""
-    found = find_spec(module)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(module)
-    origin = Path(found.origin)
-    files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -79,12 +79,10 @@ class WorkerSetup:
         from autoopt.targets import load_target
 
         task, techniques, own = snapshot.load(self.payload, self.snapshot)
-        return Evaluator(
-            Bench(task, load_target(self.target), Cache(self.cache), techniques, self.scope),
-            MeasurePlan(self.objectives, self.measure_seconds, self.target, own),
-            self.space,
-            self.reference,
-        )
+        plan = MeasurePlan(self.objectives, self.measure_seconds, self.target, own)
+        target, cache = load_target(self.target), Cache(self.cache)
+        bench = Bench(task, target, cache, techniques, self.scope, decodes=plan.decodes)
+        return Evaluator(bench, plan, self.space, self.reference)
 
 
 class Pending(Protocol):

@@ -75,7 +75,6 @@ def named_objectives(objectives: Sequence[Any]) -> tuple[tuple[str, ...], dict[s
     names: list[str] = []
     own: dict[str, Objective] = {}
     alone = isinstance(objectives, str) or callable(objectives)
-    alone = isinstance(objectives, str) or callable(objectives)
     listed: Sequence[Any] = (objectives,) if alone else objectives
     for item in listed:
         if isinstance(item, str):
@@ -129,16 +128,20 @@ def search_axes(
     for name in names[1:]:
         if name not in KNOWN and name not in own:
             raise UnknownNameError("objective", name, [*KNOWN, quality.name])
-        axes.append(_axis(name, own))
+        axes.append(_axis(name, own, task))
     return tuple(axes), tuple(names)
 
 
-def _axis(name: str, own: Mapping[str, Objective] = MappingProxyType({})) -> Axis:
+def _axis(
+    name: str, own: Mapping[str, Objective] = MappingProxyType({}), task: Task | None = None
+) -> Axis:
     from autoopt.objectives import load_objective
 
     objective = own.get(name) or load_objective(name)
     if reason := getattr(objective, "refuse", _able)():
         raise RefusedError(f"the objective {name!r} cannot be measured here: {reason}")
+    if task and hasattr(objective, "refuse_task") and (reason := objective.refuse_task(task)):
+        raise RefusedError(f"the objective {name!r} cannot be measured of this model: {reason}")
     return Axis(objective.name, objective.unit, objective.direction)  # type: ignore[arg-type]  # the table's classes hold one of both
 
 

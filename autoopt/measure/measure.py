@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import DivergedError, RefusedError
-from autoopt.interfaces import Deployment, Objective, Parallel, Probe, Reading
+from autoopt.interfaces import Decoder, Deployment, Objective, Parallel, Probe, Reading
 from autoopt.measure.conditions import Conditions
 from autoopt.measure.lock import device_lock
 from autoopt.measure.memory import serving_memory
@@ -54,6 +54,12 @@ class MeasurePlan:
     seconds: float = 1.2
     device: str = "cpu"
     own: Mapping[str, Objective] = field(default_factory=dict)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether an objective needs language models to run token after token."""
+        chosen = (self.own.get(name) or load_objective(name) for name in self.objectives)
+        return any(getattr(objective, "decodes", False) for objective in chosen)
 
 
 def measure_artifact(
@@ -107,6 +113,7 @@ def measure_artifact(
             score=lambda part: score(task, deployment, part),
             seconds=plan.seconds,
             build_seconds=build_seconds,
+            decoder=lambda: _decoder(folder, parallel),
         )
         environment = _environment(plan.device)
         readings = {name: _reading(name, probe, plan) for name in plan.objectives}
@@ -130,6 +137,13 @@ def measure_artifact(
             **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
         },
     )
+
+
+def _decoder(folder: Path, parallel: Parallel) -> Decoder:
+    """Start an artefact's graphs for one token after the other, with all threads."""
+    from autoopt.runtimes.decoding import open_decoder
+
+    return open_decoder(folder, threads=parallel.threads)
 
 
 def _deployed(

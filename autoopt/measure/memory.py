@@ -12,7 +12,7 @@ from pathlib import Path
 from autoopt.errors import RefusedError
 from autoopt.interfaces import Array, Parallel
 from autoopt.measurement import Stat
-from autoopt.runtimes.artifact import needs_model, read_manifest
+from autoopt.runtimes.artifact import NAME, needs_model, read_manifest
 
 TIMEOUT_SECONDS = 120.0
 
@@ -54,7 +54,8 @@ def serving_memory(folder: Path, parallel: Parallel, request: Sequence[Array]) -
     subprocess.TimeoutExpired
         If it takes longer than `TIMEOUT_SECONDS`.
     """
-    if needs_model(read_manifest(folder)):
+    # What is no artefact at all, the process itself says.
+    if (folder / NAME).is_file() and needs_model(read_manifest(folder)):
         raise RefusedError(
             "the memory of serving is that of a process that knows nothing of the model, but this "
             "artefact runs by the model's own code."

@@ -20,7 +20,7 @@ SAMPLES = 64
 # Beyond these an artefact is wrong, not merely rounded: several times what networks lose that were
 # built rightly. By the beginning of what the build calls its precision.
 BOUNDS: Mapping[str, float] = MappingProxyType(
-    {"float32": 1e-2, "float16": 0.1, "bfloat16": 0.3, "int8 weights": 0.5}
+    {"float32": 1e-2, "float16": 0.1, "bfloat16": 0.3, "int8 weights": 0.5, "fp8": 0.5}
 )
 # Integers, and weights in fewer bits, move outputs further where they do not matter: there the
 # classes judge, or an error as large as the outputs themselves.

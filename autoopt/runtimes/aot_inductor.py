@@ -32,6 +32,7 @@ UNPACKED = (
     "AOTInductor unpacks stored weights when it compiles, so the file would be as large as in "
     "float32; use eager, onnxruntime or openvino."
 )
+BY_TORCHAO = "{} by torchao is offered in programs of torch only; use eager or compiled."
 NOT_TRUSTED = (
     "this artefact is native code, which can do whatever it likes; where you trust its origin, "
     "open it with trust_code=True."
@@ -64,8 +65,11 @@ class AotInductor:
         if compiler() is None:
             return NO_COMPILER
         from autoopt.runtimes.torch_files import refuse_request
+        from autoopt.runtimes.torchao_layers import TORCHAO
 
-        return refuse_request(request, task) or (UNPACKED if request.stores else None)
+        if request.name in TORCHAO:
+            return BY_TORCHAO.format(request.name)
+        return refuse_request(request, task, target) or (UNPACKED if request.stores else None)
 
     def build(
         self,

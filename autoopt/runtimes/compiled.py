@@ -46,7 +46,7 @@ class Compiled:
             return NO_COMPILER
         from autoopt.runtimes.torch_files import refuse_request
 
-        return refuse_request(request, task)
+        return refuse_request(request, task, target)
 
     def build(
         self,

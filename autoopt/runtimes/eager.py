@@ -31,7 +31,7 @@ class Eager:
         """Say beforehand why this runtime cannot realise the request here, or None."""
         from autoopt.runtimes.torch_files import refuse_request
 
-        return refuse_request(request, task)
+        return refuse_request(request, task, target)
 
     def build(
         self,

@@ -25,6 +25,9 @@ LAYER_BITS: Mapping[str, tuple[int, ...]] = {
     "weight_only": (2, 4, 8, FLOAT),
     "codebook": (8, FLOAT),
     "binary": (8, FLOAT),
+    "fp8": (8, FLOAT),
+    "fp8_weights": (8, FLOAT),
+    "int4": (4, FLOAT),
 }
 BITS: Mapping[str, tuple[int, ...]] = {
     "float32": (32,),
@@ -35,6 +38,9 @@ BITS: Mapping[str, tuple[int, ...]] = {
     "weight_only": (8, 4, 2),
     "codebook": (2, 3, 4, 5, 6, 7, 8),
     "binary": (1,),
+    "fp8": (8,),
+    "fp8_weights": (8,),
+    "int4": (4,),
 }
 
 
@@ -87,7 +93,15 @@ def layer_bits(request: Quantization, names: Sequence[str]) -> dict[str, int]:
                 f"of {len(names)} layers with weights the first and the last stay at a higher "
                 f"precision, which leaves none at {request.bits} bits; ask for keep='none'."
             )
-    return bits | {name: count for name, count in request.layers if name in bits}
+    # What is named more closely counts more: a layer of a block before the block.
+    for named, count in sorted(request.layers, key=lambda pair: pair[0].count(".")):
+        bits |= {name: count for name in bits if _is_within(name, named)}
+    return bits
+
+
+def _is_within(name: str, named: str) -> bool:
+    """Say whether a layer is what is named, or lies in the block of that name."""
+    return name == named or name.startswith(f"{named}.")
 
 
 def grid_of(request: Quantization, bits: int) -> Grid:
@@ -199,7 +213,7 @@ def _refuse_names(request: Quantization, model: nn.Module) -> str | None:
     """Say that a named layer is absent, naming the nearest, or that it cannot be quantized."""
     layers, modules = reachable(request, model), dict(model.named_modules())
     for name, _ in request.layers:
-        if name in layers:
+        if any(_is_within(layer, name) for layer in layers):
             continue
         if name in modules:
             kind = type(modules[name]).__name__

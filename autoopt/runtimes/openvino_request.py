@@ -118,12 +118,13 @@ class OpenVino:
         import openvino
 
         inputs = [x.numpy() for x in task.calibration.inputs(CHECKED)]
-        config, answers = serving_config(manifest, Parallel(task.threads)), []
+        config = serving_config(manifest, Parallel(task.threads))
+        answers: list[Any] = []
         for group in (manifest.options["activation_group"], 0):
             own = {**config, "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
             compiled = openvino.Core().compile_model(str(folder / MODEL), "CPU", own)
             answers.append(_answer(compiled.create_infer_request(), *inputs))
-        if np.array_equal(*answers):
+        if np.array_equal(answers[0], answers[1]):
             raise RefusedError(
                 "no kernel of OpenVINO's quantizes the activations of this network in these "
                 "groups as they come; ask for granularity='per_channel', or use onnxruntime."

@@ -6,7 +6,8 @@ function of torch its graph names. So the archive is read here first: only membe
 and plain are copied into a new archive in memory, the sample inputs are left out, what pickles or
 reaches outside of torch's tensor operators is refused, and torch opens the copy.
 
-This file needs torch alone and imports nothing of autoopt: exports carry a copy of it.
+This file needs torch alone (and torchao for 8-bit floats) and imports nothing of autoopt: exports
+carry a copy of it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ NEEDED = re.compile(
 OPERATORS = re.compile(
     r"torch\.ops\.aten\.\w+(\.\w+)?|torch\.ops\.prims?\.\w+(\.\w+)?"
     r"|torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond)"
+    r"|torch\.ops\.torchao\.choose_scale_float8(\.default)?"
     r"|torch\.sym_(int|float|max|min|not|ite|sqrt)|math\.\w+"
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|not_"
     r"|getitem)"
@@ -95,11 +97,26 @@ def load_program(path: Path, *, trust_code: bool = False) -> Callable[..., Any]:
     if trust_code:
         return _load_trusted(path)
     archive = safe_archive(path)
+    _import_operators(path, archive)
     try:
         return torch.export.load(io.BytesIO(archive)).module()
     except _BROKEN as error:
         raise UntrustedProgramError(
             f"{path.name!r} is damaged: torch cannot open it ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _import_operators(path: Path, archive: bytes) -> None:
+    """Import torchao where the graph calls its operator, which only then exists."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as members:
+        if b"torch.ops.torchao." not in members.read(f"model/{MODEL}"):
+            return
+    try:
+        import torchao.quantization  # noqa: F401 - registers the operator
+    except ModuleNotFoundError as error:
+        raise UntrustedProgramError(
+            f"{path.name!r} computes in 8-bit floats by torchao, which is not installed; pip "
+            "install torchao."
         ) from error
 
 

@@ -28,13 +28,14 @@ from autoopt.runtimes.layers import (
 from autoopt.runtimes.packed_layers import pack_layers
 from autoopt.runtimes.program import Exported, export_program, save_program
 from autoopt.runtimes.pt2 import UntrustedProgramError, load_program
+from autoopt.runtimes.torchao_layers import COMPUTED, TORCHAO, refuse_torchao, torchao_module
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Array, Parallel, Target
     from autoopt.task import Task
 
 MODEL = "model.pt2"
-KNOWN = ("float32", "bfloat16", "float16", "weight_only", "codebook", "binary")
+KNOWN = ("float32", "bfloat16", "float16", "weight_only", "codebook", "binary", *TORCHAO)
 
 
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -83,7 +84,7 @@ def torch_abilities(target: Target) -> dict[str, str]:
     }
 
 
-def refuse_request(request: Quantization, task: Task) -> str | None:
+def refuse_request(request: Quantization, task: Task, target: Target) -> str | None:
     """Say why files for torch cannot hold what is asked, or None."""
     if request.name == "static":
         return (
@@ -95,7 +96,9 @@ def refuse_request(request: Quantization, task: Task) -> str | None:
             "torch's dynamically quantized layers hold packed objects that a .pt2 file cannot "
             "hold without running code on loading; use onnxruntime."
         )
-    return refuse_known(request, "torch", KNOWN) or refuse_layers(request, task)
+    if reason := refuse_known(request, "torch", KNOWN) or refuse_layers(request, task):
+        return reason
+    return refuse_torchao(request, task, target) if request.name in TORCHAO else None
 
 
 @dataclass(frozen=True)
@@ -117,23 +120,17 @@ def realise(
         If torch cannot trace it, or no layer is left that the precision reaches.
     """
     realised: dict[str, Any] = {"precision": request.name, "storage_only": False}
-    layers: dict[str, int] = {}
-    if request.name == "float32":
-        exported = exported or export_program(network, task)
-    elif request.name in HALVES:
-        # The cast wraps the positional face, so that keyword networks need no second case.
-        half = Half(task.wrapped(network), HALVES[request.name])
-        exported = export_program(half, _Positional(task))
-        layers = dict.fromkeys(quantizable(network), 16)
-    else:
-        bits = layer_bits(request, list(quantizable(network)))
-        layers = {name: count for name, count in bits.items() if count != FLOAT}
-        if not layers:
-            raise RefusedError("no layer is left in this network whose weights could be packed.")
-        grids = {name: grid_of(request, count) for name, count in layers.items()}
-        exported = export_program(pack_layers(network, grids), task)
+    module, bits = realised_module(network, request, task)
+    if request.name != "float32" or exported is None:
+        # The face is positional already, so that keyword networks need no second case.
+        exported = export_program(module, _Positional(task))
+    if request.stores:
         precision = stored_precision(request, bits)
         realised |= {"precision": precision, "storage_only": True, "layers": bits}
+    elif request.name in TORCHAO:
+        stored = request.name == "fp8_weights"
+        realised |= {"precision": COMPUTED[request.name], "storage_only": stored, "layers": bits}
+    layers = [name for name, count in bits.items() if count != FLOAT]
     return Realised(exported, {**realised, "layers_quantized": len(layers)})
 
 
@@ -167,6 +164,33 @@ def torch_manifest(runtime: str, found: Realised, task: Task) -> Manifest:
         },
         realised=found.realised,
     )
+
+
+def realised_module(
+    network: nn.Module, request: Quantization, task: Task
+) -> tuple[nn.Module, dict[str, int]]:
+    """Return the network with its positional face in a precision, and the bits of each layer.
+
+    Raises
+    ------
+    RefusedError
+        If no layer is left whose weights could be stored in few bits.
+    """
+    if request.name == "float32":
+        return task.wrapped(network), {}
+    if request.name in HALVES:
+        return Half(task.wrapped(network), HALVES[request.name]), dict.fromkeys(
+            quantizable(network), 16
+        )
+    if request.name in TORCHAO:
+        # What multiplies in these runs on a CUDA device alone; what only stores them, anywhere.
+        device = "cpu" if request.name == "fp8_weights" else "cuda"
+        return torchao_module(network, request, task, device)
+    bits = layer_bits(request, list(quantizable(network)))
+    grids = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
+    if not grids:
+        raise RefusedError("no layer is left in this network whose weights could be packed.")
+    return task.wrapped(pack_layers(network, grids)), bits
 
 
 class _Positional:

@@ -78,6 +78,8 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "binary": "quantization_stored:Binary",
                 "mixed": "quantization_stored:MixedPrecision",
                 "per_layer": "quantization_stored:PerLayer",
+                "fp8": "quantization_cuda:Fp8",
+                "int4": "quantization_cuda:Int4",
             }
         ),
         "parallel": MappingProxyType(

@@ -199,12 +199,13 @@ class MixedPrecision:
 
 @dataclass(frozen=True)
 class PerLayer:
-    """Bits for each layer by its name.
+    """Bits for each layer, or for each stage or block of the network, by its name.
 
     Attributes
     ----------
     layers
-        Such as ``"stem=8, blocks.0.conv1=4, head=32"``; 8, 4, 2, or 32 for float.
+        Such as ``"stem=8, blocks=4, blocks.0.conv1=8, head=32"``; 8, 4, 2, or 32 for float. A
+        name more closely given counts more.
     bits
         Those of the layers that are not named: 8, 4, 2, or 32.
     """
