@@ -38,6 +38,7 @@ PUBLIC = [
     "apply",
     "describe_target",
     "load",
+    "load_together",
     "open",
     "resume",
     "search",
