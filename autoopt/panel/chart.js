@@ -10,58 +10,77 @@ function createChart(store, identity, reader) {
     tabindex: "0", role: "listbox", "aria-label": "Strategies. Arrow keys move, Enter selects, Escape lets go.",
   });
   const layers = Object.fromEntries(
-    ["grid", "reference", "line", "pulses", "faded", "strong", "ring"].map((name) => {
+    ["grid", "reference", "line", "faded", "strong", "ring"].map((name) => {
       const layer = svg("g", `ao-layer-${name}`, { role: ["faded", "strong"].includes(name) ? "none" : "presentation" });
       picture.append(layer);
       return [name, layer];
     }),
   );
-  for (const name of ["grid", "reference", "line", "pulses", "ring"]) layers[name].setAttribute("aria-hidden", "true");
+  for (const name of ["grid", "reference", "line", "ring"]) layers[name].setAttribute("aria-hidden", "true");
   const frame = svg("rect");
   const clip = svg("clipPath", "", { id: `${identity}-plot` });
   clip.append(frame);
   picture.prepend(clip);
   layers.line.setAttribute("clip-path", `url(#${identity}-plot)`);
+  const reference = svg("path", "ao-reference");
+  const empty = svg("text", "ao-empty", { "text-anchor": "middle" });
+  layers.reference.append(reference, empty);
+  const line = svg("path", "ao-front");
+  layers.line.append(line);
+  const pulses = html("div", "ao-pulses", null, { "aria-hidden": "true" });
   const tip = html("div", "ao-tip", null, { hidden: "", "aria-hidden": "true" });
   const note = html("div", "ao-note");
   const fresh = button("ao-fresh", "", () => refit());
   const reset = button("ao-unzoom", "Reset zoom", () => zoomTo(null));
-  box.append(canvas, picture, tip, note, reset, fresh);
-  const scatter = createScatter(store, identity, { canvas, ...layers }, reader);
+  box.append(canvas, pulses, picture, tip, note, reset, fresh);
+  const scatter = createScatter(store, identity, { canvas, pulses, picture, ...layers }, reader);
 
   let size = { width: 0, height: 0 };
   let held = null; // the axes that stand still while the pointer is inside
   let inside = false;
   let countAtEntry = 0;
   let view = null; // what was drawn last
+  let gridWords = "";
 
   function draw() {
     if (!size.width) return;
+    const words = drawnWords();
+    if (view?.words === words && view.found === store.found && held) {
+      drawCursor();
+      return;
+    }
     const objectives = planeObjectives(store);
     const places = measuredPlaces(store, objectives);
     const axes = fittedAxes(objectives, places);
     const plane = placeAxes(axes, size);
-    const members = store.found.members.filter((place) => places.length && Number.isFinite(valueAt(store.trials, objectives[0], place)));
     const corners = objectives.every((o) => o.direction)
-      ? cornersOf(store.trials, members, ...objectives, [axes[0].position, axes[1].position]) : [];
-    const knee = objectives.every((o) => o.direction) ? kneeOf(corners, ...objectives) : -1;
-    const scaleOf = sizing(store);
-    const [xs, ys] = objectives.map((objective) => (place) => valueAt(store.trials, objective, place));
-    const isInside = (place) => isOn(plane.across, xs(place)) && isOn(plane.up, ys(place));
-    const points = places.filter((place) => isDrawn(place) && isInside(place)).map((place) => ({
-      place, kind: kindAt(store, place, knee), scale: scaleOf(place), px: plane.toX(xs(place)), py: plane.toY(ys(place)),
-    }));
-    view = { objectives, plane, points, xs, ys, at: new Map(points.map((point) => [point.place, point])) };
-    layers.grid.replaceChildren(...drawGrid(plane, objectives, { empty: !places.length, named: store.objectives().length > 0 }));
+      ? cornersOf(store.trials, store.found.members, ...objectives, [axes[0].position, axes[1].position]) : [];
+    const knee = corners.length ? kneeOf(corners, ...objectives) : -1;
+    const points = placePoints(store, objectives, { plane, places, knee });
+    const [xs, ys] = objectives.map((objective) => valuesOf(store.trials, objective));
+    view = { words, found: store.found, objectives, plane, points, xs, ys };
+    drawAxes(plane, objectives, { empty: !places.length, named: store.objectives().length > 0 });
     drawReference(places);
     drawLine(corners);
     scatter.draw(points, colouring(store), bars, size);
     drawNotes(places);
     drawCursor();
-    box.dataset.points = points.length;
+    box.dataset.points = points.count;
   }
 
-  const isDrawn = (place) => !store.filter().front || store.found.onFront[place] || place === store.found.original;
+  // What the picture depends on beside the trials and the filter.
+  function drawnWords() {
+    const { x, y, scaleX, scaleY, zoom, colour, size: sized, pins } = store.looks();
+    return JSON.stringify([x, y, scaleX, scaleY, zoom, colour, sized, pins, size, store.objectives(), store.alive(), reader.revision()]);
+  }
+
+  function drawAxes(plane, objectives, seen) {
+    const { across, up } = plane;
+    const words = JSON.stringify([size, objectives, seen, [across, up].map(({ low, high, log }) => [low, high, log])]);
+    if (words === gridWords) return;
+    gridWords = words;
+    layers.grid.replaceChildren(...drawGrid(plane, objectives, seen));
+  }
 
   function fittedAxes(objectives, places) {
     const key = JSON.stringify([objectives.map((o) => o.name), store.looks().scaleX, store.looks().scaleY, store.looks().zoom]);
@@ -83,36 +102,35 @@ function createChart(store, identity, reader) {
     const { original } = store.found;
     const isKnown = places.includes(original);
     const lines = [
-      isKnown && isOn(plane.across, xs(original)) ? `M${plane.toX(xs(original))} ${MARGIN.top}V${plane.bottom}` : "",
-      isKnown && isOn(plane.up, ys(original)) ? `M${MARGIN.left} ${plane.toY(ys(original))}H${plane.right}` : "",
+      isKnown && isOn(plane.across, xs[original]) ? `M${plane.toX(xs[original])} ${MARGIN.top}V${plane.bottom}` : "",
+      isKnown && isOn(plane.up, ys[original]) ? `M${MARGIN.left} ${plane.toY(ys[original])}H${plane.right}` : "",
     ].join("");
-    const children = lines ? [svg("path", "ao-reference", { d: lines })] : [];
-    if (!points.length) {
-      children.push(svg("text", "ao-empty", {
-        x: (MARGIN.left + plane.right) / 2, y: (MARGIN.top + plane.bottom) / 2, "text-anchor": "middle",
-      }, places.length ? "Nothing lies here: zoom out" : store.alive() ? "The first strategies appear here soon" : "No strategy has been measured"));
-    }
-    layers.reference.replaceChildren(...children);
+    setAttribute(reference, "d", lines);
+    const words = points.count ? ""
+      : places.length ? "Nothing lies here: zoom out" : store.alive() ? "The first strategies appear here soon" : "No strategy has been measured";
+    setText(empty, words);
+    setAttribute(empty, "x", (MARGIN.left + plane.right) / 2);
+    setAttribute(empty, "y", (MARGIN.top + plane.bottom) / 2);
   }
 
   // Every point on or behind the staircase is known to be reachable.
   function drawLine(corners) {
     const { plane, xs, ys } = view;
     // As wide as the stroke beyond the plot, so that a line on its edge keeps its width.
-    fill(frame, "", null, {
-      x: MARGIN.left - 2, y: MARGIN.top - 2, width: plane.right - MARGIN.left + 4, height: plane.bottom - MARGIN.top + 4,
-    });
-    const steps = corners.map(({ place }) => [plane.lineX(xs(place)), plane.lineY(ys(place))]);
-    const path = steps.map(([px, py], index) => (index ? `H${px}V${py}` : `M${px} ${py}`)).join("");
-    layers.line.replaceChildren(...(path ? [svg("path", "ao-front", { d: path })] : []));
+    const edges = { x: MARGIN.left - 2, y: MARGIN.top - 2, width: plane.right - MARGIN.left + 4, height: plane.bottom - MARGIN.top + 4 };
+    for (const [name, value] of Object.entries(edges)) setAttribute(frame, name, value);
+    const steps = corners.map(({ place }) => [plane.lineX(xs[place]), plane.lineY(ys[place])]);
+    setAttribute(line, "d", steps.map(([px, py], index) => (index ? `H${px}V${py}` : `M${px} ${py}`)).join(""));
   }
 
   function drawNotes(places) {
     const { plane: { across, up }, xs, ys } = view;
-    const isBeyond = (axis, value) => value < axis.low || value > axis.high;
-    const beyond = places.filter((place) => isBeyond(across, xs(place)) || isBeyond(up, ys(place)));
-    const outside = beyond.filter((place) => !isOn(across, xs(place)) || !isOn(up, ys(place))).length;
-    const atEdge = beyond.length - outside;
+    let [outside, atEdge] = [0, 0];
+    for (const place of places) {
+      const [x, y] = [xs[place], ys[place]];
+      if (!isOn(across, x) || !isOn(up, y)) outside += 1;
+      else if (x < across.low || x > across.high || y < up.low || y > up.high) atEdge += 1;
+    }
     setText(note, [outside ? `${outside} outside the zoom` : "", atEdge ? `${atEdge} beyond the axes, drawn at the edge` : ""]
       .filter(Boolean).join("; "));
     const added = inside ? store.trials.size - countAtEntry : 0;
@@ -123,7 +141,7 @@ function createChart(store, identity, reader) {
 
   function drawCursor() {
     if (!view) return;
-    const at = (place) => view.at.get(place);
+    const at = view.points.of;
     scatter.promote([store.hover, store.selected()].map(at).filter(Boolean));
     const rings = [["ao-chosen", at(store.chosen()), 13.5], ["ao-selected", at(store.selected()), 10.5], ["ao-hover", at(store.hover), 10.5]];
     const pins = pinnedPlaces(store).map((place, index) => [at(place), "AB"[index]]).filter(([point]) => point);
@@ -131,8 +149,7 @@ function createChart(store, identity, reader) {
       ...rings.filter(([, point]) => point).map(([name, { px, py }, r]) => svg("circle", name, { cx: px, cy: py, r })),
       ...pins.map(([{ px, py }, letter]) => svg("text", "ao-pin-letter", { x: px + 9, y: py - 9 }, letter)),
     );
-    for (const option of picture.querySelectorAll('[aria-selected="true"]')) option.setAttribute("aria-selected", "false");
-    markElement(store.selected())?.setAttribute("aria-selected", "true");
+    scatter.select(store.selected());
     const point = at(store.hover);
     tip.hidden = !point;
     if (point && scatter.has(point.place)) {
@@ -143,10 +160,9 @@ function createChart(store, identity, reader) {
     if (point) fillTip(point);
   }
 
-  const markElement = (place) => (place < 0 ? null : picture.querySelector(`[id="${identity}-${store.trials.number[place]}"]`));
-
-  function fillTip({ place, px, py, kind }) {
+  function fillTip({ place, px, py }) {
     const { trials } = store;
+    const kind = kindAt(store, place, view.points.knee);
     const speedup = Number.isFinite(trials.speedup[place]) ? ` · ${trials.speedup[place].toFixed(1)}×` : "";
     const lines = [
       html("div", "ao-tip-title", `#${trials.number[place]}${speedup} · ${kindWords(kind)}`),
@@ -189,22 +205,10 @@ function createChart(store, identity, reader) {
     const { width, height } = entry.contentRect;
     size = { width, height };
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    // Marks glide to new places when axes change, but not when the panel does.
-    picture.classList.add("ao-still");
-    refit();
-    requestAnimationFrame(() => picture.classList.remove("ao-still"));
+    scatter.still(refit);
   });
   observer.observe(box);
   return { node: box, draw, mark: drawCursor, pointer, destroy: () => observer.disconnect() };
-}
-
-// The third dimension as size: from small to large along an objective.
-function sizing(store) {
-  const objective = store.objective(store.looks().size ?? "");
-  if (!objective) return () => 1;
-  const values = store.trials.values[objective.name]?.[0] ?? [];
-  const [low, high] = endsOf(values.filter(Number.isFinite));
-  return (place) => (high > low && Number.isFinite(values[place]) ? 0.65 + (values[place] - low) / (high - low) : 1);
 }
 
 // Pointer and keyboard on the picture: hover, select, drag to zoom.
@@ -218,16 +222,6 @@ function followPointer(box, picture, store, view, zoomTo) {
     return [event.clientX - frame.left, event.clientY - frame.top];
   };
 
-  function nearest([x, y]) {
-    let [best, distance] = [-1, REACH];
-    for (const { place, px, py } of view()?.points ?? []) {
-      // Of two marks in the same place, the one on the front lies above and answers.
-      const away = Math.hypot(px - x, py - y) + (store.found.onFront[place] ? 0 : 3);
-      if (away < distance) [best, distance] = [place, away];
-    }
-    return best;
-  }
-
   function drawBand([x, y]) {
     band.hidden = Math.hypot(x - start[0], y - start[1]) < LEAST_DRAG;
     Object.assign(band.style, {
@@ -236,18 +230,8 @@ function followPointer(box, picture, store, view, zoomTo) {
     });
   }
 
-  function step(key) {
-    const name = key === "ArrowUp" || key === "ArrowDown" ? "py" : "px";
-    const ordered = [...(view()?.points ?? [])].filter(({ place }) => store.found.visible[place] || place === store.found.original)
-      .sort((a, b) => a[name] - b[name] || a.place - b.place);
-    if (!ordered.length) return -1;
-    const from = store.hover >= 0 ? store.hover : store.selected();
-    const index = ordered.findIndex(({ place }) => place === from);
-    if (key === "Home" || (index < 0 && key !== "End")) return ordered[0].place;
-    if (key === "End") return ordered.at(-1).place;
-    const forward = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
-    return ordered[Math.min(Math.max(index + forward, 0), ordered.length - 1)].place;
-  }
+  const nearest = (at) => (view() ? nearestPoint(store, view().points, at) : -1);
+  const step = (key) => (view() ? stepFrom(store, view().points, store.hover >= 0 ? store.hover : store.selected(), key) : -1);
 
   picture.addEventListener("pointermove", (event) => {
     if (start) drawBand(placeOf(event));
@@ -299,8 +283,8 @@ function followPointer(box, picture, store, view, zoomTo) {
 
   // Around the strategy at the cursor, else around the middle.
   function zoomBy(factor) {
-    const { plane, at } = view();
-    const { px, py } = at.get(store.hover) ?? at.get(store.selected()) ?? {
+    const { plane, points } = view();
+    const { px, py } = points.of(store.hover) ?? points.of(store.selected()) ?? {
       px: (MARGIN.left + plane.right) / 2, py: (MARGIN.top + plane.bottom) / 2,
     };
     const ends = (from, low, middle, high) => [from(middle + (low - middle) * factor), from(middle + (high - middle) * factor)];

@@ -4,12 +4,12 @@ const MOST_COLOURS = 8;
 const STEPS = 5;
 
 function colourOptions(store) {
-  const options = [["", "kind only"]];
-  for (const name of orderedChoices(store.trials)) {
-    if (store.trials.choices[name].levels.length > 1) options.push([`choice:${name}`, choiceWords(name)]);
-  }
-  for (const objective of store.objectives()) options.push([`value:${objective.name}`, objective.label]);
-  return options;
+  const varied = orderedChoices(store.trials).filter((name) => store.trials.choices[name].levels.length > 1);
+  return [
+    ["", "kind only"],
+    ...varied.map((name) => [`choice:${name}`, choiceWords(name)]),
+    ...store.objectives().map(({ name, label }) => [`value:${name}`, label]),
+  ];
 }
 
 function colourName(store) {
@@ -18,36 +18,42 @@ function colourName(store) {
   return options.includes(wanted) ? wanted : "";
 }
 
-// { classOf(place), legend: [[class, words], ...] }; the classes set `color`.
+// { names, at(place), classOf(place), legend: [[class, words], ...] }: `at` gives a place in `names`, the
+// classes, which set `color`.
 function colouring(store) {
   const [kind, name] = colourName(store).split(/:(.*)/);
-  if (kind === "choice") return byLevel(store.trials.choices[name]);
-  if (kind === "value") return byValue(store, store.objective(name));
-  return { classOf: () => "ao-plain", legend: [] };
+  return store.trials.once(`colours ${kind} ${name}`, () => {
+    const found = kind === "choice" ? byLevel(store.trials.choices[name])
+      : kind === "value" ? byValue(store.trials, store.objective(name))
+        : { names: ["ao-plain"], at: () => 0, legend: [] };
+    return { ...found, classOf: (place) => found.names[found.at(place)] };
+  });
 }
 
 function byLevel(column) {
   const levels = orderedLevels(column);
-  const ranks = new Map(levels.map((level, rank) => [column.known.get(level), rank]));
-  const classAt = (rank) => `ao-c${Math.min(rank, MOST_COLOURS - 1)}`;
-  const legend = levels.slice(0, MOST_COLOURS).map((level, rank) => [classAt(rank), levelWords(level)]);
+  const ranks = new Map(levels.map((level, rank) => [column.known.get(level), Math.min(rank, MOST_COLOURS - 1)]));
+  const names = Array.from({ length: MOST_COLOURS }, (_, rank) => `ao-c${rank}`);
+  const legend = levels.slice(0, MOST_COLOURS).map((level, rank) => [names[rank], levelWords(level)]);
   if (levels.length > MOST_COLOURS) legend[MOST_COLOURS - 1][1] = "others";
   return {
-    classOf: (place) => (column.codes[place] < 0 ? "ao-none" : classAt(ranks.get(column.codes[place]))),
+    names: [...names, "ao-none"],
+    at: (place) => (column.codes[place] < 0 ? MOST_COLOURS : ranks.get(column.codes[place])),
     legend,
   };
 }
 
-function byValue(store, objective) {
-  const values = store.trials.values[objective.name]?.[0] ?? [];
-  const finite = values.filter(Number.isFinite).sort((a, b) => a - b);
+function byValue(trials, objective) {
+  const values = trials.values[objective.name]?.[0] ?? [];
+  const finite = Float64Array.from(values.filter(Number.isFinite)).sort();
   const ends = Array.from({ length: STEPS - 1 }, (_, k) => finite[Math.floor(((k + 1) * finite.length) / STEPS)]);
-  const stepOf = (value) => ends.filter((end) => value >= end).length;
+  const names = [...Array.from({ length: STEPS }, (_, step) => `ao-r${step}`), "ao-none"];
   const legend = finite.length
-    ? [["ao-r0", formatValue(finite[0], objective.unit)], [`ao-r${STEPS - 1}`, formatValue(finite.at(-1), objective.unit)]]
+    ? [[names[0], formatValue(finite[0], objective.unit)], [names[STEPS - 1], formatValue(finite.at(-1), objective.unit)]]
     : [];
   return {
-    classOf: (place) => (Number.isFinite(values[place]) ? `ao-r${stepOf(values[place])}` : "ao-none"),
+    names,
+    at: (place) => (Number.isFinite(values[place]) ? ends.filter((end) => values[place] >= end).length : STEPS),
     legend,
   };
 }
@@ -61,16 +67,19 @@ function colourReader(root, onChange) {
   root.append(frame);
   const known = new Map();
   let later = 0;
+  let revision = 0;
   const observer = new MutationObserver(() => {
     // A theme first sets its attribute and then loads its style.
     clearTimeout(later);
     later = setTimeout(() => {
       known.clear();
+      revision += 1;
       onChange();
     }, 300);
   });
   observer.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-jp-theme-name"] });
   return {
+    revision: () => revision, // how often the colours have changed
     read(name) {
       if (!known.has(name)) {
         probe.setAttribute("class", name);

@@ -2,6 +2,7 @@
 
 function createTrials() {
   const places = new Map(); // number → place
+  const derived = new Map(); // name → { revision, value }, see once
   const trials = {
     number: [], role: [], summary: [], speedup: [], lower: [],
     values: {}, // objective → [value, low, high], each an array; NaN where unknown
@@ -9,6 +10,8 @@ function createTrials() {
     failures: new Map(), // place → note
     size: 0,
     failureChanges: 0, // how often `failures` has changed
+    revision: 0, // how often anything has changed
+    once,
     place: (number) => places.get(number) ?? -1,
     value: (objective, place) => trials.values[objective]?.[0][place] ?? NaN,
     stat: (objective, place) => (trials.values[objective] ?? []).map((column) => column[place]),
@@ -20,6 +23,16 @@ function createTrials() {
     failed: (place) => trials.failures.has(place),
     take,
   };
+
+  // What follows from the trials alone is worked out once for each state of them, whatever the filter;
+  // `make` is given what held before.
+  function once(name, make) {
+    const known = derived.get(name);
+    if (known?.revision === trials.revision) return known.value;
+    const value = make(known?.value);
+    derived.set(name, { revision: trials.revision, value });
+    return value;
+  }
 
   // Insert or replace by number: the same trial may come twice, by a message and with the state.
   function take(columns) {
@@ -43,6 +56,7 @@ function createTrials() {
     });
     takeValues(at, columns.values ?? {});
     takeChoices(at, columns.choices ?? {});
+    if (at.length) trials.revision += 1;
   }
 
   function takeValues(at, values) {
@@ -99,9 +113,11 @@ function levelWords(level) {
 
 // Each slot, and after it its settings.
 function orderedChoices(trials) {
-  const names = Object.keys(trials.choices);
-  return names.filter((name) => !name.includes("."))
-    .flatMap((slot) => [slot, ...names.filter((name) => name.startsWith(`${slot}.`))]);
+  return trials.once("choices", () => {
+    const names = Object.keys(trials.choices);
+    return names.filter((name) => !name.includes("."))
+      .flatMap((slot) => [slot, ...names.filter((name) => name.startsWith(`${slot}.`))]);
+  });
 }
 
 // Numbers ascending, then words in the order in which they became known.

@@ -1,32 +1,32 @@
 // Parallel coordinates: one line a trial over choices and objectives; brushing sets the filter.
 
 const LINES = { top: 30, bottom: 16, least: 92 };
-const MOST_LINES = 400; // behind the front; more cannot be told apart
-const MOST_OF_FRONT = 200;
+const MOST_LINES = 200; // behind the front; more cannot be told apart
+const MOST_OF_FRONT = 100;
+const MOST_STRONG = 40; // of the front that are drawn wider than a hair
 
-// Choices with more than one level, then the objectives.
+// Choices with more than one level, then the objectives; of each `shares`, how high a trial lies on it,
+// -1 where it has no value there.
 function coordinateAxes(store) {
   const { trials } = store;
-  const axes = [];
-  for (const name of orderedChoices(trials)) {
-    const column = trials.choices[name];
-    if (column.levels.length > 1) axes.push(levelAxis(name, column, column.codes.includes(-1)));
-  }
-  for (const objective of store.objectives()) axes.push(numberAxis(trials, objective));
-  return axes;
+  const objectives = store.objectives();
+  return trials.once(`coordinates ${JSON.stringify(objectives)}`, () => [
+    ...orderedChoices(trials).filter((name) => trials.choices[name].levels.length > 1)
+      .map((name) => levelAxis(name, trials.choices[name])),
+    ...objectives.map((objective) => numberAxis(trials, objective)),
+  ]);
 }
 
-function levelAxis(name, column, mayBeAbsent) {
+function levelAxis(name, column) {
   const levels = orderedLevels(column);
-  if (mayBeAbsent) levels.unshift(null);
-  const share = new Map(levels.map((level, rank) => [
+  if (column.codes.includes(-1)) levels.unshift(null);
+  const shareOf = new Map(levels.map((level, rank) => [
     level === null ? -1 : column.known.get(level), (rank + 0.5) / levels.length,
   ]));
   return {
     name, title: choiceWords(name), levels,
-    at: (place) => share.get(column.codes[place]),
-    absent: (place) => column.codes[place] < 0,
-    shareOf: (level) => share.get(level === null ? -1 : column.known.get(level)),
+    shares: Float32Array.from(column.codes, (code) => (code < 0 ? -1 : shareOf.get(code))),
+    shareOf: (level) => shareOf.get(level === null ? -1 : column.known.get(level)),
   };
 }
 
@@ -36,8 +36,7 @@ function numberAxis(trials, objective) {
   return {
     name: objective.name, title: objective.unit ? `${objective.label}, ${objective.unit}` : objective.label,
     objective, axis,
-    at: (place) => axis.position(values[place]),
-    absent: (place) => !Number.isFinite(values[place]),
+    shares: Float32Array.from({ length: trials.size }, (_, place) => (Number.isFinite(values[place]) ? axis.position(values[place]) : -1)),
   };
 }
 
@@ -57,37 +56,56 @@ function createCoordinates(store, reader) {
   const brush = createBrush(store);
   let size = { width: 0, height: 0 };
   let axes = [];
-  let built = "";
+  const built = []; // of each axis its element, and what that was built of
+  let drawn = null;
 
   const toX = (index) => 46 + (index * (size.width - 92)) / Math.max(axes.length - 1, 1);
   const toY = (share) => size.height - LINES.bottom - share * (size.height - LINES.top - LINES.bottom);
   const fromY = (py) => (size.height - LINES.bottom - py) / (size.height - LINES.top - LINES.bottom);
 
   function draw() {
+    const before = axes;
     axes = coordinateAxes(store);
-    box.style.minWidth = `${axes.length * LINES.least}px`;
+    setAttribute(box, "style", `min-width:${axes.length * LINES.least}px`);
     if (!size.width || !axes.length) return;
-    const words = JSON.stringify([axes.map(({ name, levels, axis }) => [name, levels, axis?.low, axis?.high]), size, store.filter().bounds, store.filter().choices]);
-    if (words !== built) {
-      built = words;
-      const focused = layers[1].contains(document.activeElement) ? document.activeElement.dataset.key : null;
-      layers[1].replaceChildren(...axes.map((axis, index) => brush.axisNode(axis, toX(index), { toY, fromY })));
-      if (focused) layers[1].querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    drawAxes();
+    const words = JSON.stringify([size, colourName(store), reader.revision()]);
+    if (axes !== before || drawn?.found !== store.found || drawn.words !== words) {
+      drawn = { found: store.found, words };
+      paint();
     }
-    paint();
     mark();
+  }
+
+  // Only the axes that have changed are built anew.
+  function drawAxes() {
+    const { bounds, choices } = store.filter();
+    const layer = layers[1];
+    const focused = layer.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const nodes = axes.map((axis, index) => {
+      const { name, title, levels, axis: ends } = axis;
+      const words = JSON.stringify([name, title, levels, ends?.low, ends?.high, toX(index), size.height, bounds[name], choices[name]]);
+      if (built[index]?.words === words) return built[index].node;
+      const node = brush.axisNode(axis, toX(index), { toY, fromY });
+      built[index] = { words, node };
+      return node;
+    });
+    built.length = nodes.length;
+    if (nodes.length === layer.children.length && nodes.every((node, index) => layer.children[index] === node)) return;
+    layer.replaceChildren(...nodes);
+    if (focused) layer.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   }
 
   // A run of points between two absences; a line over an absent setting would say something wrong.
   function runs(place) {
     const found = [];
     let run = [];
-    axes.forEach((axis, index) => {
-      if (axis.absent(place)) {
+    axes.forEach(({ shares }, index) => {
+      if (shares[place] < 0) {
         if (run.length) found.push(run);
         run = [];
       } else {
-        run.push([toX(index), toY(axis.at(place))]);
+        run.push([toX(index), toY(shares[place])]);
       }
     });
     if (run.length) found.push(run);
@@ -110,19 +128,19 @@ function createCoordinates(store, reader) {
     const context = fitCanvas(canvas, size.width, size.height, ratio);
     const { trials, found } = store;
     const colours = colouring(store);
-    const measured = [];
+    const [behind, outside] = [[], []];
     for (let place = 0; place < trials.size; place += 1) {
-      if (!trials.failed(place)) measured.push(place);
+      if (trials.failed(place)) continue;
+      if (!found.visible[place]) outside.push(place);
+      else if (!found.onFront[place]) behind.push(place);
     }
-    const behind = measured.filter((place) => found.visible[place] && !found.onFront[place]);
-    const outside = measured.filter((place) => !found.visible[place]);
     const every = Math.ceil((behind.length + outside.length) / MOST_LINES);
     const everyOfFront = Math.ceil(found.members.length / MOST_OF_FRONT);
     const thinned = (places, step) => places.filter((_, index) => index % step === 0);
     setText(note, thinnedWords(every, everyOfFront));
     stroke(context, thinned(outside, every), () => "ao-plain", { alpha: 0.06, width: 1 });
     stroke(context, thinned(behind, every), colours.classOf, { alpha: 0.28, width: 1 });
-    stroke(context, thinned(found.members, everyOfFront), colours.classOf, { alpha: 0.9, width: 1.6 });
+    stroke(context, thinned(found.members, everyOfFront), colours.classOf, { alpha: 0.9, width: found.members.length > MOST_STRONG ? 1 : 1.6 });
   }
 
   function stroke(context, places, classOf, { alpha, width }) {

@@ -42,6 +42,11 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+function setAttribute(node, name, value) {
+  // Writing what is there already would have the browser draw it again.
+  if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+}
+
 function button(className, text, onClick, attributes = {}) {
   const node = html("button", className, text, { type: "button", ...attributes });
   node.addEventListener("click", onClick);
@@ -74,7 +79,6 @@ function chooser(label, onChange) {
   };
 }
 
-// A section that is folded away until somebody wants it, as <details>, with a heading.
 function heading(text, ...beside) {
   const line = html("div", "ao-heading");
   line.append(html("h3", "", text), ...beside);

@@ -44,55 +44,6 @@ function passing(trials, filter) {
   return pass;
 }
 
-// An objective's values as costs: less is better.
-function costsOf(trials, { name, direction }) {
-  const values = trials.values[name]?.[0] ?? [];
-  const costs = new Float64Array(trials.size).fill(NaN);
-  for (let place = 0; place < values.length; place += 1) {
-    costs[place] = direction === "minimize" ? values[place] : -values[place];
-  }
-  return costs;
-}
-
-// The places that no other one dominates, among those that pass and have every figure. Sorted by
-// the first objective none can be dominated by a later one, so one pass is enough; of equal trials
-// the first stays.
-function frontOf(trials, objectives, pass) {
-  const columns = objectives.map((o) => costsOf(trials, o));
-  const candidates = [];
-  for (let place = 0; place < trials.size; place += 1) {
-    if (pass[place] && columns.every((column) => Number.isFinite(column[place]))) candidates.push(place);
-  }
-  const [first, ...others] = columns;
-  candidates.sort((a, b) => {
-    if (first && first[a] !== first[b]) return first[a] - first[b];
-    for (const column of others) if (column[a] !== column[b]) return column[a] - column[b];
-    return trials.number[a] - trials.number[b];
-  });
-  const members = [];
-  const likely = []; // the same, those first that covered the last ones: they cover most of the rest
-  for (const place of candidates) {
-    const at = likely.findIndex((member) => isCovered(columns, place, member));
-    if (at < 0) {
-      members.push(place);
-      likely.push(place);
-    } else if (at > 0) {
-      const half = at >> 1;
-      [likely[half], likely[at]] = [likely[at], likely[half]];
-    }
-  }
-  return members;
-}
-
-// Whether one place is at least as good as the other in every column, less being better. A loop of
-// its own, since it runs a million times where thousands of trials trade off.
-function isCovered(columns, place, by) {
-  for (let k = 0; k < columns.length; k += 1) {
-    if (columns[k][by] > columns[k][place]) return false;
-  }
-  return true;
-}
-
 // "Best" means latency, else the first objective beside the quality; as in advice.py.
 function speedOf(objectives) {
   return objectives.find((o) => o.name === "latency") ?? objectives[1] ?? objectives[0];

@@ -35,7 +35,8 @@ function createHeader(store, voice) {
   const line = html("div", "ao-line");
   const state = html("span", "ao-state");
   const word = html("b");
-  state.append(html("span", "ao-dot", null, { "aria-hidden": "true" }), word);
+  const dot = html("span", "ao-dot", null, { "aria-hidden": "true" });
+  state.append(dot, word);
   const [trials, left, failed, best] = ["", "", "ao-bad", "ao-best"].map((name) => html("span", `ao-fact ${name}`));
   const waits = html("span", "ao-fact ao-waits");
   const pause = button("ao-button", "Pause", () => store.command(paused() ? "go_on" : "pause"));
@@ -48,6 +49,7 @@ function createHeader(store, voice) {
   const message = html("p", "ao-status-message");
   root.append(line, bar, message);
   let since = 0;
+  let heard = store.trials.revision; // with which the dot has beaten
 
   const paused = () => store.status.state === "paused";
 
@@ -55,6 +57,8 @@ function createHeader(store, voice) {
     const { status } = store;
     const known = store.gone ? "gone" : status.state ?? "starting";
     root.dataset.state = known;
+    if (heard !== store.trials.revision) dot.dataset.beat = dot.dataset.beat === "0" ? "1" : "0";
+    heard = store.trials.revision;
     setText(word, STATE_WORDS[known] ?? "Starting");
     setText(trials, trialWords(status));
     setText(failed, status.failed ? `${status.failed} failed` : "");

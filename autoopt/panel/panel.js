@@ -86,7 +86,7 @@ function renderPanel(store, el) {
   return () => {
     cancelAnimationFrame(asked);
     unsubscribe();
-    for (const part of [header, chart, coordinates, voice, reader, guard]) part.destroy();
+    for (const part of [header, chart, coordinates, table, voice, reader, guard]) part.destroy();
   };
 }
 

@@ -9,8 +9,9 @@ function statAt(trials, objective, place) {
   return trials.stat(objective.name, place);
 }
 
-function valueAt(trials, objective, place) {
-  return objective === BY_TRIAL ? trials.number[place] : trials.value(objective.name, place);
+// The figures of all trials on an axis; shorter than the trials where none was measured.
+function valuesOf(trials, objective) {
+  return objective === BY_TRIAL ? trials.number : trials.values[objective.name]?.[0] ?? [];
 }
 
 // The first cost across, the first gain up, unless something else was chosen.
@@ -27,27 +28,31 @@ function planeObjectives(store) {
   return [named(looks.x) ?? x, named(looks.y) ?? y];
 }
 
-function measuredPlaces(store, [x, y]) {
-  const { trials } = store;
-  const places = [];
-  for (let place = 0; place < trials.size; place += 1) {
-    if (trials.failed(place)) continue;
-    if (Number.isFinite(valueAt(trials, x, place)) && Number.isFinite(valueAt(trials, y, place))) places.push(place);
-  }
-  return places;
+// The trials that have a figure on both axes.
+function measuredPlaces({ trials }, objectives) {
+  return trials.once(`measured ${JSON.stringify(objectives.map(({ name }) => name))}`, () => {
+    const [xs, ys] = objectives.map((objective) => valuesOf(trials, objective));
+    const places = [];
+    for (let place = 0; place < trials.size; place += 1) {
+      if (Number.isFinite(xs[place]) && Number.isFinite(ys[place]) && !trials.failed(place)) places.push(place);
+    }
+    return places;
+  });
 }
 
 // The front, the original and the pick decide what is seen; a zoom decides before them.
 function fitPlane(store, objectives, places) {
   const { trials, found } = store;
-  const isCore = (place) => found.onFront[place] || place === found.original || place === found.recommended;
-  const core = places.filter(isCore);
-  const rest = places.filter((place) => !isCore(place));
   return objectives.map((objective, index) => {
+    const values = valuesOf(trials, objective);
+    const [core, rest] = [[], []];
+    for (const place of places) {
+      const isCore = found.onFront[place] || place === found.original || place === found.recommended;
+      (isCore ? core : rest).push(values[place]);
+    }
     const mode = store.looks()[index ? "scaleY" : "scaleX"] ?? "auto";
     // A score without a unit, such as an accuracy, is compared by differences, not by factors.
-    const axis = fitAxis(core.map((place) => valueAt(trials, objective, place)),
-      rest.map((place) => valueAt(trials, objective, place)), { mayBeLog: objective.unit !== "", mode });
+    const axis = fitAxis(core, rest, { mayBeLog: objective.unit !== "", mode });
     const zoom = store.looks().zoom;
     const fits = zoom && zoom.x === objectives[0].name && zoom.y === objectives[1].name;
     if (!fits) return axis;

@@ -9,9 +9,8 @@ const LOG_MANTISSAS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7]];
 
 // `mode` is "auto", "linear" or "log"; "auto" decides by the span of the values.
 function fitAxis(core, others, { mayBeLog, mode = "auto" }) {
-  const values = [...core, ...others];
-  if (!values.length) return makeAxis(0, 1, false, [0, 0.25, 0.5, 0.75, 1]);
-  let [low, high] = endsOf(values);
+  if (!core.length && !others.length) return makeAxis(0, 1, false, [0, 0.25, 0.5, 0.75, 1]);
+  let [low, high] = endsOf(core, others);
   if (high - low <= Math.max(1e-9 * Math.max(Math.abs(low), Math.abs(high)), LEAST_SPAN)) {
     const share = Math.abs(high) * 0.02;
     const pad = share > LEAST_SPAN ? share : 0.5;
@@ -33,11 +32,13 @@ function fitAxis(core, others, { mayBeLog, mode = "auto" }) {
   return axisBetween(low - pad, high + pad, false);
 }
 
-function endsOf(values) {
+function endsOf(...columns) {
   let [low, high] = [Infinity, -Infinity];
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
+  for (const values of columns) {
+    for (let at = 0; at < values.length; at += 1) {
+      if (values[at] < low) low = values[at];
+      if (values[at] > high) high = values[at];
+    }
   }
   return [low, high];
 }
@@ -103,6 +104,7 @@ function decimals(tick, step) {
 
 // Making a format costs more than a hundred uses of it.
 const FORMATS = new Map();
+const SIX_DIGITS = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
 
 function numberFormat(places) {
   if (!FORMATS.has(places)) {
@@ -118,9 +120,7 @@ function fixed(value, places) {
 
 function plainNumber(value) {
   const size = Math.abs(value);
-  const written = (number) => Number(number.toPrecision(6)).toLocaleString("en-US", {
-    maximumSignificantDigits: 6,
-  });
+  const written = (number) => SIX_DIGITS.format(Number(number.toPrecision(6)));
   if (size >= 1e9) return `${written(value / 1e9)}G`;
   if (size >= 1e6) return `${written(value / 1e6)}M`;
   if (size >= 1e4) return `${written(value / 1e3)}k`;

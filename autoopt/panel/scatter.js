@@ -1,8 +1,9 @@
 // The marks of the chart: elements for those that matter, canvas for the thousands behind them.
 
 const MOST_ELEMENTS = 400;
-const STAMP = 20; // px, the largest outline and its border
+const MOST_GLIDING = 150; // marks that move to new places in sight, instead of being there
 const MOST_PULSES = 50; // at once; more would be no news but a flicker
+const SMALL = 0.8; // of the usual size, where thousands lie behind the front
 
 // What a trial is drawn as; the first that fits.
 function kindAt(store, place, knee) {
@@ -25,40 +26,47 @@ function describe(store, place, kind) {
   return `Trial ${trials.number[place]}, ${kindWords(kind)}, ${where}: ${trials.summary[place]}. ${values.join(", ")}`;
 }
 
-function createScatter(store, identity, { canvas, faded, strong, pulses }, reader) {
-  const [fadedLayer, strongLayer] = [faded, strong];
+function createScatter(store, identity, { canvas, pulses, picture, faded, strong }, reader) {
   const marks = new Map();
   const promoted = new Set();
-  const stamps = new Map();
+  const painter = createPainter(canvas, reader);
   let known = null; // how many trials there were when it was drawn last, shown or not
   let drawn = null;
+  let selected = null;
+  let isStill = false;
 
-  // `points` are { place, px, py, kind, scale }; `bars(point)` gives the path of its error bars.
+  // `points` as placePoints gives them; `bars(place, px, py)` gives the path of a mark's error bars.
   function draw(points, colours, bars, size) {
-    drawn = { colours, bars };
-    const many = points.length > MOST_ELEMENTS;
+    drawn = { colours, bars, knee: points.knee };
+    const { onFront } = store.found;
+    const many = points.count > MOST_ELEMENTS;
     // With three objectives a front may itself have thousands of members.
-    const crowded = points.filter(({ place, kind }) => isStrong(place, kind)).length > MOST_ELEMENTS;
-    const pointed = new Set([store.hover, store.selected(), store.chosen(), ...pinnedPlaces(store)]);
+    const crowded = store.found.members.length > MOST_ELEMENTS;
+    const named = new Set([
+      store.hover, store.selected(), store.chosen(), ...pinnedPlaces(store),
+      store.found.original, store.found.recommended, points.knee,
+    ]);
     const kept = new Set();
     const [plain, front] = [[], []];
-    promoted.clear();
-    for (const point of points) {
-      const { place, kind } = point;
-      const own = pointed.has(place) || (isStrong(place, kind) && !(crowded && isMember(kind)));
-      if (many && !own) {
-        (isStrong(place, kind) ? front : plain).push(point);
-      } else {
-        kept.add(place);
-        drawMark(point, colours, bars);
-      }
+    for (let at = 0; at < points.count; at += 1) {
+      const place = points.place[at];
+      if (!many || named.has(place) || (onFront[place] && !crowded)) kept.add(place);
+      else (onFront[place] ? front : plain).push(at);
     }
-    // What stood there when the page opened does not pulse, nor what a filter had hidden so far.
-    const since = known ?? store.trials.size;
-    points.filter(({ place }) => place >= since).slice(-MOST_PULSES).forEach(pulse);
-    known = store.trials.size;
+    picture.classList.toggle("ao-still", isStill || kept.size > MOST_GLIDING);
     for (const place of marks.keys()) if (!kept.has(place)) drop(place);
-    paint([...plain, ...front], colours, size);
+    promoted.clear();
+    for (const place of kept) drawMark(points.of(place));
+    pulseNew(points);
+    painter.paint(points, { plain, front, small: many ? SMALL : 1 }, { store, colours, size });
+  }
+
+  // What `redraw` moves is there at once: after all the panel's own size has changed.
+  function still(redraw) {
+    isStill = true;
+    redraw();
+    isStill = false;
+    requestAnimationFrame(() => picture.classList.toggle("ao-still", marks.size > MOST_GLIDING));
   }
 
   // A mark of its own for points that are looked at: without one nothing could name them. The
@@ -73,113 +81,77 @@ function createScatter(store, identity, { canvas, faded, strong, pulses }, reade
     for (const point of points) {
       if (marks.has(point.place)) continue;
       promoted.add(point.place);
-      drawMark(point, drawn.colours, drawn.bars);
+      drawMark(point);
     }
+  }
+
+  function select(place) {
+    if (place === selected) return;
+    for (const one of [selected, place]) marks.get(one)?.say("aria-selected", String(one === place));
+    selected = place;
   }
 
   function drop(place) {
-    marks.get(place).remove();
+    marks.get(place).node.remove();
     marks.delete(place);
   }
 
-  const isMember = (kind) => !["original", "recommended", "knee"].includes(kind);
-  const isStrong = (place, kind) => Boolean(store.found.onFront[place]) || !isMember(kind);
-
-  function drawMark({ place, px, py, kind, scale }, colours, bars) {
+  function drawMark({ place, px, py, scale }) {
+    const { found } = store;
+    const kind = kindAt(store, place, drawn.knee);
+    const isStrong = found.onFront[place] || isSpecial(kind);
     let mark = marks.get(place);
-    if (!mark) {
-      mark = svg("g", "", { role: "option", id: `${identity}-${store.trials.number[place]}` });
-      mark.append(svg("path", "ao-bars"), svg("path"));
-      marks.set(place, mark);
+    if (!mark) marks.set(place, mark = createMark(`${identity}-${store.trials.number[place]}`));
+    mark.say("class", `ao-mark${isStrong ? "" : " ao-faded"}${found.pass[place] || kind === "original" ? "" : " ao-hollow"}`);
+    mark.say("style", `transform:translate(${px}px,${py}px)`);
+    mark.say("aria-label", describe(store, place, kind));
+    mark.say("aria-selected", String(store.selected() === place));
+    mark.whiskers("d", isStrong ? drawn.bars(place, px, py) : "");
+    mark.shape("class", `ao-shape ao-${kind} ${drawn.colours.classOf(place)}`);
+    mark.shape("d", SHAPES[kind]);
+    mark.shape("transform", `scale(${kind === "knee" ? 0.85 * scale : scale})`);
+    const layer = isStrong ? strong : faded;
+    if (mark.node.parentNode !== layer) layer.append(mark.node);
+  }
+
+  // What stood there when the page opened does not pulse, nor what a filter had hidden so far.
+  function pulseNew(points) {
+    const since = known ?? store.trials.size;
+    known = store.trials.size;
+    const fresh = [];
+    for (let place = since; place < known; place += 1) if (points.of(place)) fresh.push(points.of(place));
+    for (const { px, py } of fresh.slice(-MOST_PULSES)) {
+      const ring = html("div", "ao-pulse");
+      ring.style.left = `${px}px`;
+      ring.style.top = `${py}px`;
+      ring.addEventListener("animationend", () => ring.remove());
+      // Where motion is reduced the animation never ends, because it never begins.
+      setTimeout(() => ring.remove(), 1000);
+      pulses.append(ring);
     }
-    const strong = isStrong(place, kind);
-    const states = [strong ? "" : "ao-faded", store.found.pass[place] || kind === "original" ? "" : "ao-hollow"];
-    mark.setAttribute("class", ["ao-mark", ...states].filter(Boolean).join(" "));
-    mark.style.transform = `translate(${px}px, ${py}px)`;
-    mark.setAttribute("aria-label", describe(store, place, kind));
-    mark.setAttribute("aria-selected", String(store.selected() === place));
-    const [whiskers, shape] = mark.children;
-    whiskers.setAttribute("d", strong ? bars(place, px, py) : "");
-    shape.setAttribute("class", `ao-shape ao-${kind} ${colours.classOf(place)}`);
-    shape.setAttribute("d", SHAPES[kind]);
-    shape.setAttribute("transform", `scale(${kind === "knee" ? 0.85 * scale : scale})`);
-    const layer = strong ? strongLayer : fadedLayer;
-    if (mark.parentNode !== layer) layer.append(mark);
   }
 
-  function pulse({ px, py }) {
-    const ring = svg("circle", "ao-pulse", { cx: px, cy: py, r: 9 });
-    ring.addEventListener("animationend", () => ring.remove());
-    // Where motion is reduced the animation never ends, because it never begins.
-    setTimeout(() => ring.remove(), 1500);
-    pulses.append(ring);
-  }
-
-  // Thousands of equal outlines: each is drawn once and then stamped into one picture, which a
-  // canvas takes far quicker than thousands of shapes.
-  function paint(points, colours, { width, height }) {
-    const ratio = window.devicePixelRatio || 1;
-    const context = fitCanvas(canvas, width, height, ratio);
-    if (!points.length) return;
-    const picture = context.createImageData(canvas.width, canvas.height);
-    const pixels = new Uint32Array(picture.data.buffer);
-    for (const { place, px, py, kind, scale } of points) {
-      const alpha = isStrong(place, kind) ? 1 : store.found.pass[place] ? 0.36 : 0.2;
-      const pass = store.found.pass[place];
-      const size = Math.round(10 * scale) / 10;
-      const tone = reader.read(colours.classOf(place));
-      const name = `${kind} ${tone} ${pass} ${alpha} ${ratio * size}`;
-      let stamp = stamps.get(name);
-      if (!stamp) stamps.set(name, stamp = stampOf(SHAPES[kind], tone, { pass, alpha, zoom: ratio * size }));
-      stampInto(pixels, canvas.width, stamp, Math.round(py * ratio) * canvas.width + Math.round(px * ratio));
-    }
-    context.putImageData(picture, 0, 0);
-  }
-
-  return { draw, promote, has: (place) => marks.has(place) };
+  return { draw, promote, select, still, has: (place) => marks.has(place) };
 }
 
-// An outline as the pixels that it covers: how much each, and where, seen from the middle.
-function stampOf(shape, tone, { pass, alpha, zoom }) {
-  const size = 2 * Math.ceil((STAMP * zoom) / 2);
-  const context = html("canvas", "", null, { width: size, height: size }).getContext("2d", { willReadFrequently: true });
-  context.setTransform(zoom, 0, 0, zoom, size / 2, size / 2);
-  context.globalAlpha = alpha;
-  context.lineWidth = 1.3;
-  context.fillStyle = tone;
-  context.strokeStyle = tone;
-  context[pass ? "fill" : "stroke"](new Path2D(shape));
-  const { data } = context.getImageData(0, 0, size, size);
-  const covered = [...Array(size * size).keys()].filter((at) => data[4 * at + 3] > 0);
-  const strongest = covered.reduce((best, at) => (data[4 * at + 3] > data[4 * best + 3] ? at : best), covered[0] ?? 0);
-  return {
-    across: Int32Array.from(covered, (at) => (at % size) - size / 2),
-    down: Int32Array.from(covered, (at) => Math.floor(at / size) - size / 2),
-    alpha: Uint8Array.from(covered, (at) => data[4 * at + 3]),
-    // A pixel in memory is red, green, blue, alpha; as a number, the lowest byte comes first.
-    tone: data[4 * strongest] | (data[4 * strongest + 1] << 8) | (data[4 * strongest + 2] << 16),
+const isSpecial = (kind) => ["original", "recommended", "knee"].includes(kind);
+
+// One mark's elements, which are told only what they do not bear yet: with hundreds of marks most of
+// them say the same after a new trial.
+function createMark(id) {
+  const node = svg("g", "", { role: "option", id });
+  const [whiskers, shape] = [svg("path", "ao-bars"), svg("path")];
+  node.append(whiskers, shape);
+  return { node, say: teller(node), whiskers: teller(whiskers), shape: teller(shape) };
+}
+
+function teller(node) {
+  const said = {};
+  return (name, value) => {
+    if (said[name] === value) return;
+    said[name] = value;
+    node.setAttribute(name, value);
   };
-}
-
-// Where outlines overlap they cover more, and the last one's colour shows.
-function stampInto(pixels, width, { across, down, alpha, tone }, middle) {
-  for (let index = 0; index < alpha.length; index += 1) {
-    const at = middle + down[index] * width + across[index];
-    const under = pixels[at] >>> 24;
-    const both = under + ((alpha[index] * (255 - under)) >> 8);
-    pixels[at] = ((both << 24) | tone) >>> 0;
-  }
-}
-
-// A cleared canvas of this size; giving it a size anew would cost more than clearing it.
-function fitCanvas(canvas, width, height, ratio) {
-  const [across, down] = [Math.round(width * ratio), Math.round(height * ratio)];
-  if (canvas.width !== across) canvas.width = across;
-  if (canvas.height !== down) canvas.height = down;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, width, height);
-  return context;
 }
 
 function pinnedPlaces(store) {

@@ -128,8 +128,9 @@ function createStore(model) {
     // What was asked for has come about, or something else has.
     if (store.status.state !== before) for (const kind of ["pause", "go_on"]) store.answers.delete(kind);
     store.statusAt = performance.now();
-    // Only the header tells of it, and it comes several times a second.
-    notify("status");
+    // Only the header tells of it, and it comes several times a second; empty parts say whether
+    // something may still come.
+    notify(store.status.state === before ? "status" : "all");
   }
 
   function lose() {

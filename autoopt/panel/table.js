@@ -23,12 +23,23 @@ function createTable(store, identity) {
   let columns = [];
   let headed = "";
   let order = [];
-  let ordered = "";
+  let ordered = null; // what `order` is of
   let cursor = -1; // place that the keyboard is at
+  // What the browser would lay everything out for when asked in the middle of a change.
+  let [top, height] = [0, 0];
+  const rows = []; // in use by turns
 
   search.addEventListener("input", () => store.setFilter({ text: search.value }));
   box.addEventListener("change", () => store.setFilter({ front: box.checked }));
-  grid.addEventListener("scroll", () => drawRows(), { passive: true });
+  grid.addEventListener("scroll", () => {
+    top = grid.scrollTop;
+    drawRows();
+  }, { passive: true });
+  const observer = new ResizeObserver(([entry]) => {
+    height = entry.contentRect.height;
+    drawRows();
+  });
+  observer.observe(grid);
   grid.addEventListener("keydown", onKey);
   grid.addEventListener("blur", () => {
     cursor = -1;
@@ -69,9 +80,9 @@ function createTable(store, identity) {
     grid.setAttribute("aria-rowcount", String(order.length + 1));
     grid.setAttribute("aria-colcount", String(columns.length));
     const widths = columnWidths();
-    grid.style.setProperty("--ao-columns", `${FIRST}px minmax(${SECOND}px, 1fr) ${widths.map((ch) => `${ch}ch`).join(" ")}`);
-    grid.style.setProperty("--ao-least", `calc(${FIRST + SECOND + 12 * columns.length + 4}px + ${widths.reduce((a, b) => a + b, 0)}ch)`);
-    body.style.height = `${Math.max(order.length, 1) * ROW}px`;
+    setAttribute(grid, "style", `--ao-columns:${FIRST}px minmax(${SECOND}px, 1fr) ${widths.map((ch) => `${ch}ch`).join(" ")};`
+      + `--ao-least:calc(${FIRST + SECOND + 12 * columns.length + 4}px + ${widths.reduce((a, b) => a + b, 0)}ch)`);
+    setAttribute(body, "style", `height:${Math.max(order.length, 1) * ROW}px`);
     drawRows();
   }
 
@@ -108,33 +119,32 @@ function createTable(store, identity) {
 
   function sortPlaces() {
     const { column, falling } = sorting();
-    const words = `${store.revision}`;
-    if (words === ordered) return;
-    ordered = words;
-    order = [];
-    for (let place = 0; place < store.trials.size; place += 1) if (store.found.visible[place]) order.push(place);
-    const sign = falling ? -1 : 1;
-    const keys = store.trials.number.map((_, place) => (store.found.visible[place] ? column.value(place) : null));
-    const known = (value) => typeof value === "string" || Number.isFinite(value);
-    order.sort((a, b) => {
-      const [first, second] = [keys[a], keys[b]];
-      if (first < second) return -sign;
-      if (first > second) return sign;
-      // What is unknown goes to the end either way.
-      if (first !== second && known(first) !== known(second)) return known(first) ? -1 : 1;
-      return store.trials.number[a] - store.trials.number[b];
-    });
+    const { trials, found } = store;
+    const all = trials.once(`sorted ${column.name} ${falling}`, (before) => sortedPlaces(trials, column, falling, before));
+    if (ordered?.all === all && ordered.found === found) return;
+    ordered = { all, found };
+    order = all.filter((place) => found.visible[place]);
   }
 
   function drawRows() {
-    const height = grid.clientHeight || 8 * ROW;
-    const start = Math.max(Math.floor(grid.scrollTop / ROW) - SPARE, 0);
-    const end = Math.min(start + Math.ceil(height / ROW) + 2 * SPARE, order.length);
-    const nodes = [];
+    const seen = height || 8 * ROW;
+    // After a filter the browser may not have scrolled back to what is left yet.
+    const from = Math.min(top, Math.max((order.length + 1) * ROW - seen, 0));
+    const start = Math.max(Math.floor(from / ROW) - SPARE, 0);
+    const end = Math.min(start + Math.ceil(seen / ROW) + 2 * SPARE, order.length);
     const colours = colouring(store);
-    for (let index = start; index < end; index += 1) nodes.push(rowAt(index, colours));
-    if (!order.length) nodes.push(emptyRow());
-    body.replaceChildren(...nodes);
+    const wanted = [];
+    // Each row is drawn by the same element as long as it stays in sight.
+    const most = Math.max(rows.length, end - start);
+    while (rows.length < most) rows.push(createRow());
+    for (let index = start; index < end; index += 1) {
+      const row = rows[index % most];
+      row.draw(index, order[index], colours);
+      wanted[index - start] = row.node;
+    }
+    if (!order.length) wanted.push(emptyRow());
+    // In the document as in sight, which is the way a screen reader goes.
+    if (wanted.length !== body.children.length || wanted.some((node, at) => body.children[at] !== node)) body.replaceChildren(...wanted);
     mark();
   }
 
@@ -144,44 +154,73 @@ function createTable(store, identity) {
     return row;
   }
 
-  function rowAt(index, colours) {
-    const place = order[index];
-    const row = html("div", `ao-row ${store.found.onFront[place] ? "ao-on-front" : ""}`, null, {
-      role: "row", id: `${identity}-row-${store.trials.number[place]}`, "aria-rowindex": index + 2, "data-place": place,
-    });
-    row.style.transform = `translateY(${index * ROW}px)`;
-    row.append(...columns.map((column, at) => {
-      const cell = html("div", column.numeric ? "ao-n" : "ao-text", null, { role: "gridcell", "aria-colindex": at + 1 });
-      if (!at) {
-        const kind = kindAt(store, place, -1);
-        cell.append(store.found.onFront[place] || kind === "original" ? shapeIcon(kind, colours.classOf(place)) : "");
-      }
-      cell.append(column.text(place));
-      if (column.name === " summary") cell.title = column.text(place);
-      return cell;
-    }));
-    row.addEventListener("click", () => {
+  function createRow() {
+    const node = html("div", "", null, { role: "row" });
+    const say = teller(node);
+    const icon = shapeIcon("search");
+    const outline = icon.firstChild;
+    let place = -1;
+    let cells = [];
+    let built = "";
+    node.addEventListener("click", () => {
       cursor = place;
       store.select(place);
     });
-    row.addEventListener("pointerenter", () => store.point(place));
-    row.addEventListener("pointerleave", () => store.point(-1));
-    return row;
+    node.addEventListener("pointerenter", () => store.point(place));
+    node.addEventListener("pointerleave", () => store.point(-1));
+
+    function build() {
+      const names = columns.map(({ name }) => name).join();
+      if (names === built) return;
+      built = names;
+      cells = columns.map((column, at) => {
+        const cell = html("div", column.numeric ? "ao-n" : "ao-text", null, { role: "gridcell", "aria-colindex": at + 1 });
+        const text = document.createTextNode("");
+        cell.append(...(at ? [text] : [icon, text]));
+        return { cell, text };
+      });
+      node.replaceChildren(...cells.map(({ cell }) => cell));
+    }
+
+    function draw(index, shown, colours) {
+      const { trials, found } = store;
+      place = shown;
+      build();
+      say("id", `${identity}-row-${trials.number[place]}`);
+      say("class", `ao-row${found.onFront[place] ? " ao-on-front" : ""}`);
+      say("aria-rowindex", String(index + 2));
+      say("style", `transform:translateY(${index * ROW}px)`);
+      node.dataset.place = place;
+      const kind = kindAt(store, place, -1);
+      icon.style.display = found.onFront[place] || kind === "original" ? "" : "none";
+      setAttribute(icon, "class", `ao-icon ${colours.classOf(place)}`);
+      setAttribute(outline, "class", `ao-shape ao-${kind}`);
+      setAttribute(outline, "d", SHAPES[kind]);
+      columns.forEach((column, at) => {
+        const words = column.text(place);
+        if (cells[at].text.data !== words) cells[at].text.data = words;
+        if (column.name === " summary") setAttribute(cells[at].cell, "title", words);
+      });
+    }
+
+    // Its class changes with what is pointed at, too, which `say` must know of.
+    function mark() {
+      say("aria-selected", String(place === store.selected()));
+      say("class", `ao-row${store.found.onFront[place] ? " ao-on-front" : ""}${place === store.hover ? " ao-hovered" : ""}`);
+    }
+
+    return { node, draw, mark };
   }
 
   function mark() {
-    for (const row of body.children) {
-      const place = Number(row.dataset.place ?? -1);
-      row.setAttribute("aria-selected", String(place >= 0 && place === store.selected()));
-      row.classList.toggle("ao-hovered", place === store.hover);
-    }
+    for (const row of rows) if (row.node.parentNode === body) row.mark();
     if (cursor >= 0) grid.setAttribute("aria-activedescendant", `${identity}-row-${store.trials.number[cursor]}`);
     else grid.removeAttribute("aria-activedescendant");
   }
 
   function onKey(event) {
     if (event.target !== grid || event.ctrlKey || event.metaKey || event.altKey) return;
-    const page = Math.max(Math.floor(grid.clientHeight / ROW) - 2, 1);
+    const page = Math.max(Math.floor(height / ROW) - 2, 1);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (event.key in steps && order.length) {
       const index = order.indexOf(cursor >= 0 ? cursor : store.selected());
@@ -200,12 +239,29 @@ function createTable(store, identity) {
   }
 
   function reveal(index) {
-    const top = index * ROW;
-    const seen = grid.clientHeight - 2 * ROW;
-    if (top < grid.scrollTop) grid.scrollTop = top;
-    else if (top > grid.scrollTop + seen) grid.scrollTop = top - seen;
+    const [above, seen] = [index * ROW, height - 2 * ROW];
+    if (above < top) grid.scrollTop = above;
+    else if (above > top + seen) grid.scrollTop = above - seen;
+    top = grid.scrollTop;
     drawRows();
   }
 
-  return { node: root, draw, mark };
+  return { node: root, draw, mark, destroy: () => observer.disconnect() };
+}
+
+// All trials in the order of a column; a new one finds the others in order, which a sort uses.
+function sortedPlaces(trials, column, falling, before = []) {
+  const order = before.slice();
+  for (let place = order.length; place < trials.size; place += 1) order.push(place);
+  const sign = falling ? -1 : 1;
+  const keys = trials.number.map((_, place) => column.value(place));
+  const known = (value) => typeof value === "string" || Number.isFinite(value);
+  return order.sort((a, b) => {
+    const [first, second] = [keys[a], keys[b]];
+    if (first < second) return -sign;
+    if (first > second) return sign;
+    // What is unknown goes to the end either way.
+    if (first !== second && known(first) !== known(second)) return known(first) ? -1 : 1;
+    return trials.number[a] - trials.number[b];
+  });
 }

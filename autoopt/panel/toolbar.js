@@ -34,7 +34,8 @@ function createToolbar(store) {
 
   function drawLegend() {
     const { trials, found } = store;
-    const present = new Set(trials.role.filter((_, place) => !trials.failed(place)));
+    const roles = trials.once("roles", () => [...new Set(trials.role.filter((_, place) => !trials.failed(place)))]);
+    const present = new Set(roles);
     if (found.recommended >= 0) present.add("recommended");
     if (found.members.length > 2) present.add("knee");
     const kinds = KINDS.filter(([kind]) => present.has(kind));
