@@ -101,6 +101,18 @@ def wide_rows(count: int, *, seed: int = 0) -> list[Row]:
     return rows
 
 
+def trading_off(count: int) -> list[Row]:
+    """Give trials on a plane between three objectives: none dominates another."""
+    draw = random.Random(0)
+    rows = []
+    for number in range(count):
+        loss, latency, size = (draw.expovariate(1) for _ in range(3))
+        total = loss + latency + size
+        figures = {"latency": 1 + latency / total, "size": 1 + size / total}
+        rows.append(make_row(number, accuracy=1 - loss / total, **figures))
+    return rows
+
+
 def with_long_logs(rows: list[Row]) -> list[Row]:
     """Give each failure a log that is as long as a panel takes it from a search."""
     for row in rows:

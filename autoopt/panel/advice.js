@@ -44,7 +44,7 @@ function reasonOf(store) {
 }
 
 function nothingWords(store) {
-  if (!store.trials.size) return "";
+  if (!store.trials.size) return store.alive() ? "The original is measured first, then each technique alone. What to take, and why, stands here from then on." : "";
   if (store.trials.failures.size === store.trials.size) return "Every candidate so far failed; see Failures below.";
   return "No strategy measured so far meets these needs: loosen one, or wait.";
 }

@@ -10,10 +10,10 @@ from typing import Final
 
 # One module for the browser: what a file defines, all files below it may use.
 _CODE: Final = (
-    "elements.js", "scale.js", "columns.js", "dominance.js", "front.js", "advice.js", "store.js", "colour.js",
-    "header.js", "needs.js", "plane.js", "points.js", "painter.js", "scatter.js", "chart.js", "toolbar.js", "brush.js",
-    "coordinates.js", "table.js", "recipe.js", "card.js", "compare.js", "takeaway.js", "why.js",
-    "panel.js",
+    "elements.js", "scale.js", "columns.js", "dominance.js", "front.js", "advice.js", "store.js",
+    "colour.js", "header.js", "needs.js", "plane.js", "points.js", "painter.js", "scatter.js",
+    "chart.js", "toolbar.js", "brush.js", "coordinates.js", "table.js", "recipe.js", "card.js",
+    "compare.js", "takeaway.js", "why.js", "panel.js",
 )  # fmt: skip
 _STYLE: Final = ("header.css", "chart.css", "card.css", "table.css", "why.css", "panel.css")
 

@@ -52,8 +52,8 @@ function createBrush(store) {
   function numberNodes(axis, toY) {
     const [low, high] = store.filter().bounds[axis.name] ?? [null, null];
     const unit = axis.objective.unit;
-    const ends = [0, 1].map((share) => svg("text", "ao-end", { y: toY(share) + (share ? -4 : 13), "text-anchor": "middle" },
-      formatValue(axis.axis.value(share), "")));
+    const ends = (axis.isEmpty ? [] : [0, 1]).map((share) => svg("text", "ao-end", { y: toY(share) + (share ? -4 : 13), "text-anchor": "middle" },
+      formatNumber(axis.axis.value(share), unit)));
     const shares = [low === null ? 0 : axis.axis.position(low), high === null ? 1 : axis.axis.position(high)];
     const band = svg("rect", "ao-brush", { x: -6, width: 12, y: toY(shares[1]), height: Math.max(toY(shares[0]) - toY(shares[1]), 0) });
     const handles = shares.map((share, index) => {

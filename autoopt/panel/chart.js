@@ -85,7 +85,7 @@ function createChart(store, identity, reader) {
   function fittedAxes(objectives, places) {
     const key = JSON.stringify([objectives.map((o) => o.name), store.looks().scaleX, store.looks().scaleY, store.looks().zoom]);
     if (!(inside && held?.key === key && held.axes)) {
-      held = { key, axes: fitPlane(store, objectives, places) };
+      held = { key, found: store.found, axes: fitPlane(store, objectives, places) };
       countAtEntry = store.trials.size;
     }
     return held.axes;
@@ -198,7 +198,7 @@ function createChart(store, identity, reader) {
   });
   box.addEventListener("pointerleave", () => {
     inside = false;
-    refit();
+    if (held?.found !== store.found) refit();
   });
 
   const observer = new ResizeObserver(([entry]) => {

@@ -78,15 +78,18 @@ function colourReader(root, onChange) {
     }, 300);
   });
   observer.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-jp-theme-name"] });
+  function read(name) {
+    if (!known.has(name)) {
+      probe.setAttribute("class", name);
+      known.set(name, getComputedStyle(probe).color);
+    }
+    return known.get(name);
+  }
+
   return {
+    read,
     revision: () => revision, // how often the colours have changed
-    read(name) {
-      if (!known.has(name)) {
-        probe.setAttribute("class", name);
-        known.set(name, getComputedStyle(probe).color);
-      }
-      return known.get(name);
-    },
+    surface: () => read("ao-surface"),
     destroy() {
       clearTimeout(later);
       observer.disconnect();

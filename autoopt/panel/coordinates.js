@@ -25,7 +25,7 @@ function levelAxis(name, column) {
   ]));
   return {
     name, title: choiceWords(name), levels,
-    shares: Float32Array.from(column.codes, (code) => (code < 0 ? -1 : shareOf.get(code))),
+    shares: sharesOf(column.codes.length, (place) => (column.codes[place] < 0 ? -1 : shareOf.get(column.codes[place]))),
     shareOf: (level) => shareOf.get(level === null ? -1 : column.known.get(level)),
   };
 }
@@ -35,9 +35,15 @@ function numberAxis(trials, objective) {
   const axis = fitAxis(values.filter(Number.isFinite), [], { mayBeLog: objective.unit !== "" });
   return {
     name: objective.name, title: objective.unit ? `${objective.label}, ${objective.unit}` : objective.label,
-    objective, axis,
-    shares: Float32Array.from({ length: trials.size }, (_, place) => (Number.isFinite(values[place]) ? axis.position(values[place]) : -1)),
+    objective, axis, isEmpty: !values.some(Number.isFinite),
+    shares: sharesOf(trials.size, (place) => (Number.isFinite(values[place]) ? axis.position(values[place]) : -1)),
   };
+}
+
+function sharesOf(count, at) {
+  const shares = new Float32Array(count);
+  for (let place = 0; place < count; place += 1) shares[place] = at(place);
+  return shares;
 }
 
 function createCoordinates(store, reader) {
@@ -52,7 +58,7 @@ function createCoordinates(store, reader) {
   picture.append(...layers);
   box.append(canvas, picture);
   scroll.append(box);
-  root.append(heading("Choices and objectives", html("span", "ao-aside", "drag along an axis to filter, click it to let go"), note), scroll);
+  root.append(heading("Choices and objectives", html("span", "ao-aside", "drag along an axis to filter, click to let go"), note), scroll);
   const brush = createBrush(store);
   let size = { width: 0, height: 0 };
   let axes = [];
@@ -84,7 +90,7 @@ function createCoordinates(store, reader) {
     const focused = layer.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const nodes = axes.map((axis, index) => {
       const { name, title, levels, axis: ends } = axis;
-      const words = JSON.stringify([name, title, levels, ends?.low, ends?.high, toX(index), size.height, bounds[name], choices[name]]);
+      const words = JSON.stringify([name, title, levels, axis.isEmpty, ends?.low, ends?.high, toX(index), size.height, bounds[name], choices[name]]);
       if (built[index]?.words === words) return built[index].node;
       const node = brush.axisNode(axis, toX(index), { toY, fromY });
       built[index] = { words, node };
@@ -179,7 +185,7 @@ function createCoordinates(store, reader) {
 }
 
 function thinnedWords(every, everyOfFront) {
-  const front = everyOfFront > 1 ? `of the front one in ${everyOfFront}` : "all of the front";
-  if (every > 1) return `one line in ${every} is drawn, ${everyOfFront > 1 ? "" : "and "}${front}`;
-  return everyOfFront > 1 ? `${front} is drawn` : "";
+  const front = everyOfFront > 1 ? `one in ${everyOfFront} of the front` : "all of the front";
+  if (every > 1) return `drawn: one line in ${every}, ${front}`;
+  return everyOfFront > 1 ? `drawn: ${front}` : "";
 }

@@ -61,8 +61,9 @@ function shapeIcon(kind, className = "") {
 
 // A field with a list to choose from; the list is rebuilt only when it differs.
 function chooser(label, onChange) {
-  const field = html("label", "ao-field", `${label} `);
-  const select = html("select", "ao-select");
+  const field = html("label", "ao-field", label && `${label} `);
+  // Said by itself: the words around it would bring the whole list into its name.
+  const select = html("select", "ao-select", null, { "aria-label": label });
   field.append(select);
   select.addEventListener("change", () => onChange(select.value));
   let listed = "";

@@ -38,12 +38,13 @@ function createHeader(store, voice) {
   const dot = html("span", "ao-dot", null, { "aria-hidden": "true" });
   state.append(dot, word);
   const [trials, left, failed, best] = ["", "", "ao-bad", "ao-best"].map((name) => html("span", `ao-fact ${name}`));
+  const doing = html("span", "ao-doing");
   const waits = html("span", "ao-fact ao-waits");
   const pause = button("ao-button", "Pause", () => store.command(paused() ? "go_on" : "pause"));
   const stop = button("ao-button", "Stop", () => store.command("stop"));
   const steer = html("span", "ao-steer");
   steer.append(waits, pause, stop);
-  line.append(state, trials, left, failed, best, steer);
+  line.append(state, trials, left, failed, best, doing, steer);
   const bar = html("div", "ao-bar", null, { "aria-hidden": "true" });
   bar.append(html("div"));
   const message = html("p", "ao-status-message");
@@ -64,15 +65,19 @@ function createHeader(store, voice) {
     setText(failed, status.failed ? `${status.failed} failed` : "");
     setText(best, status.best ? `best ${status.best}` : "");
     drawSteer();
-    const answer = ["stop", "pause", "go_on"].map((kind) => store.answers.get(kind)).find((a) => a && !a.ok);
-    setText(message, store.gone ? GONE : answer ? answer.text : status.message ?? "");
-    // While it runs the line keeps its room, so that nothing moves from one candidate to the next.
-    message.hidden = !message.textContent && !store.alive();
+    const refused = ["stop", "pause", "go_on"].map((kind) => store.answers.get(kind)).find((a) => a && !a.ok);
+    // What is being done changes all the time and stands in the line, where it moves nothing.
+    setText(doing, store.alive() ? status.message ?? "" : "");
+    setText(message, store.gone ? GONE : refused ? refused.text : store.alive() ? "" : status.message ?? "");
+    message.hidden = !message.textContent;
     drawTime();
     voice.say([word, trials, failed, best].map((part) => part.textContent).filter(Boolean).join(", "));
   }
 
-  function trialWords({ trials: count = 0, trials_total: total }) {
+  function trialWords({ state: known, trials: told = 0, trials_total: total }) {
+    const count = Math.max(told, store.trials.size);
+    // A search that could not be followed at all may have measured anything.
+    if (known === "failed" && !count) return "";
     if (total) return `${count}/${total} trials`;
     return count === 1 ? "1 trial" : `${count} trials`;
   }

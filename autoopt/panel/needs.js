@@ -64,7 +64,7 @@ function createNeeds(store) {
     clear.hidden = JSON.stringify({ ...NO_FILTER, ...store.filter() }) === JSON.stringify(NO_FILTER);
     setText(reason, reasonOf(store));
     setText(more, oneMorePoint(store));
-    star.style.visibility = store.found.recommended < 0 ? "hidden" : "";
+    star.style.display = store.found.recommended < 0 ? "none" : "";
   }
 
   return { node: root, draw };

@@ -60,22 +60,28 @@ function renderPanel(store, el) {
   const guard = guardKeys(root);
   el.replaceChildren(root);
 
-  // What is looked at while trials arrive, and what follows a frame later, so that thousands of
-  // rows and lines do not hold a new point up.
+  // What is looked at while trials arrive, and what follows once that is painted, so that thousands
+  // of rows and lines do not hold a new point up.
   const first = [header, needs, toolbar, chart, card];
   const others = [coordinates, table, compare, takeaway, why];
   let asked = 0;
+  let late = 0;
   const wanted = new Set(["all"]);
   const draw = () => {
     asked = 0;
     if (store.gone) for (const style of hider) style.remove();
-    const [isAll, isNew, isLate, isStatus, isMark] = ["all", "rows", "others", "status", "mark"].map((what) => wanted.delete(what));
+    const [isAll, isNew, isStatus, isMark] = ["all", "rows", "status", "mark"].map((what) => wanted.delete(what));
     if (isAll || isNew) for (const part of first) part.draw();
     else if (isStatus) header.draw();
-    if (isAll || (isLate && !isNew)) for (const part of others) part.draw();
-    else if (isNew) ask("others");
+    if (isAll) drawOthers();
+    else if (isNew) late = late || setTimeout(drawOthers);
     // The others mark what they draw; until then they do not know the new trials.
-    if (isMark && !isAll) for (const part of isNew ? first : [...first, ...others]) part.mark?.();
+    if (isMark && !isAll) for (const part of late ? first : [...first, ...others]) part.mark?.();
+  };
+  const drawOthers = () => {
+    clearTimeout(late);
+    late = 0;
+    for (const part of others) part.draw();
   };
   const ask = (what) => {
     wanted.add(what);
@@ -85,6 +91,7 @@ function renderPanel(store, el) {
   draw();
   return () => {
     cancelAnimationFrame(asked);
+    clearTimeout(late);
     unsubscribe();
     for (const part of [header, chart, coordinates, table, voice, reader, guard]) part.destroy();
   };

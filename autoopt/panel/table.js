@@ -1,7 +1,7 @@
 // The table of all trials that pass the filter: sortable, searchable, only what is in sight is drawn.
 
 const ROW = 30; // px, as in table.css
-const [FIRST, SECOND] = [64, 150]; // px of number and strategy, the latter at least
+const [FIRST, SECOND] = [58, 150]; // px of number and strategy, the latter at least
 const SPARE = 6; // rows drawn beyond the edges
 
 function createTable(store, identity) {
@@ -88,7 +88,7 @@ function createTable(store, identity) {
 
   // Every row is a grid of its own, so widths may not depend on what stands in it.
   function columnWidths() {
-    return columns.slice(2).map(({ title }) => Math.min(Math.max(title.length + 3, 9), 20));
+    return columns.slice(2).map(({ title }) => Math.min(Math.max(title.length + 2, 8), 20));
   }
 
   function drawHead() {

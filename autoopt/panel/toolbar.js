@@ -12,6 +12,7 @@ function createToolbar(store) {
   };
   for (const [name, words] of [["scaleX", "Horizontal scale"], ["scaleY", "Vertical scale"]]) {
     choosers[name].node.querySelector("select").setAttribute("aria-label", words);
+    choosers[name].node.classList.add("ao-scale");
   }
   bar.append(...Object.values(choosers).map(({ node }) => node));
   const legend = html("div", "ao-legend", null, { role: "group", "aria-label": "Legend" });

@@ -6,11 +6,11 @@ Quicker than a real notebook by a factor of ten, and what Python would get can b
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
 from autoopt.panel import assets
 from autoopt.panel.filter import parse_filter
@@ -62,6 +62,23 @@ _START = """async ([code, state]) => {
   window.show = (el) => window.widget.render({model, el});
   window.show(document.getElementById("place"));
 }"""
+
+
+def watched_page(browser: Browser) -> Iterator[Page]:
+    """Give a page in which nothing may go wrong: no error, no word on the console, no dialog."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1500})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error.stack or error)))
+    page.on("console", lambda message: errors.append(message.text))
+
+    def on_dialog(dialog: Dialog) -> None:
+        errors.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", on_dialog)
+    yield page
+    page.close()
+    assert errors == []
 
 
 @dataclass

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from autoopt.panel.filter import parse_filter, passes
-from autoopt.panel.messages import Row
 from autoopt.recipe import Recipe
-from tests.browser.bare import BarePanel, show_panel
-from tests.panel_rows import HOSTILE, OBJECTIVES, example_rows, failed_row, make_row
+from tests.browser.bare import BarePanel, show_panel, watched_page
+from tests.panel_rows import (
+    HOSTILE,
+    OBJECTIVES,
+    example_rows,
+    failed_row,
+    make_row,
+    trading_off,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -24,19 +29,7 @@ MEASURED = [row for row in ROWS if row["state"] == "ok"]
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 1500})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error.stack or error)))
-    page.on("console", lambda message: errors.append(message.text))
-
-    def on_dialog(dialog: Dialog) -> None:
-        errors.append(dialog.message)
-        dialog.dismiss()
-
-    page.on("dialog", on_dialog)
-    yield page
-    page.close()
-    assert errors == []
+    yield from watched_page(browser)
 
 
 @pytest.fixture
@@ -623,18 +616,6 @@ def test_ten_thousand_trials_are_shown_and_filtered(page: Page):
     page.keyboard.press("Enter")
     wanted = parse_filter({"bounds": {"latency": [None, 2]}})
     assert panel.shown() == sum(passes(row, wanted) for row in rows)
-
-
-def trading_off(count: int) -> list[Row]:
-    """Give trials on a plane between three objectives: none dominates another."""
-    draw = random.Random(0)
-    rows = []
-    for number in range(count):
-        loss, latency, size = (draw.expovariate(1) for _ in range(3))
-        total = loss + latency + size
-        figures = {"latency": 1 + latency / total, "size": 1 + size / total}
-        rows.append(make_row(number, accuracy=1 - loss / total, **figures))
-    return rows
 
 
 def test_a_front_of_thousands_is_shown_and_filtered(page: Page):
