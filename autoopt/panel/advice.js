@@ -45,7 +45,7 @@ function reasonOf(store) {
 
 function nothingWords(store) {
   if (!store.trials.size) return store.alive() ? "The original is measured first, then each technique alone. What to take, and why, stands here from then on." : "";
-  if (store.trials.failures.size === store.trials.size) return "Every candidate so far failed; see Failures below.";
+  if (store.trials.failures.size === store.trials.size) return "Every candidate so far failed. Why, at the foot, holds the causes and logs.";
   return "No strategy measured so far meets these needs: loosen one, or wait.";
 }
 

@@ -23,7 +23,7 @@ function createCard(store) {
     shown = store.current();
     foot.hidden = shown < 0;
     // The card is rebuilt only when it says something else, so that its text can be selected.
-    const words = shown < 0 ? `${store.trials.size > 0}` : JSON.stringify([
+    const words = shown < 0 ? `${isMeasured()}` : JSON.stringify([
       shown, store.trials.summary[shown], store.objectives().map((o) => [store.trials.stat(o.name, shown), store.trials.value(o.name, store.found.original)]),
       store.objectives(), store.found.onFront[shown], store.found.pass[shown], shown === store.found.recommended, store.chosen() === shown,
     ]);
@@ -50,8 +50,10 @@ function createCard(store) {
     });
   }
 
+  const isMeasured = () => store.trials.failures.size < store.trials.size;
+
   function hint() {
-    return html("p", "ao-card-hint", store.trials.size
+    return html("p", "ao-card-hint", isMeasured()
       ? "Select a point to see its recipe." : "What a strategy does and gains stands here.");
   }
 

@@ -150,7 +150,9 @@ function createTable(store, identity) {
 
   function emptyRow() {
     const row = html("div", "ao-row", null, { role: "row" });
-    row.append(html("div", "ao-nothing", store.trials.size ? "Nothing passes the filter." : "Nothing was measured yet.", { role: "gridcell", "aria-colspan": columns.length }));
+    const { trials } = store;
+    const isMeasured = trials.failures.size < trials.size;
+    row.append(html("div", "ao-nothing", isMeasured ? "Nothing passes the filter." : "Nothing was measured yet.", { role: "gridcell", "aria-colspan": columns.length }));
     return row;
   }
 

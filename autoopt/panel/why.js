@@ -7,7 +7,7 @@ function createWhy(store) {
   summary.append(" ", counts);
   const parts = html("div", "ao-why-parts");
   root.append(summary, parts);
-  const importance = section("What matters", "share of the differences explained, ε²");
+  const importance = section("What matters", "explained share, ε²");
   const growth = section("Hypervolume", "");
   const failures = section("Failures", "");
   parts.append(importance.node, growth.node, failures.node);

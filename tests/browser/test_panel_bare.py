@@ -307,6 +307,7 @@ def test_choosing_and_exporting_ask_python_and_show_its_answer(panel: BarePanel)
     panel.select(3)
     panel.root.get_by_role("button", name="Choose #3").click()
     expect(panel.root.get_by_role("button", name="Choosing…")).to_be_disabled()
+    expect(panel.root.locator(".ao-card .ao-answer")).to_contain_text("queued")
     assert panel.sent() == [{"kind": "choose", "number": 3}]
     panel.update(chosen=3)
     panel.answer("choose")
@@ -736,3 +737,8 @@ def test_nothing_moves_where_motion_is_not_wanted(page: Page):
         ".map((node) => getComputedStyle(node).animationName)"
     )
     assert set(names) == {"none"}
+    # Parts that are no elements may move, too, and so may what glides to a new place.
+    assert page.evaluate("document.getAnimations().length") == 0
+    panel.root.get_by_label("Across").select_option("size")
+    panel.settle()
+    assert page.evaluate("document.getAnimations().length") == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -280,6 +280,18 @@ def test_a_search_that_has_measured_nothing_says_what_comes_first(page: Page):
     expect(panel.root.locator(".ao-chart .ao-empty")).to_have_text("No strategy has been measured")
 
 
+def test_where_everything_failed_the_panel_says_so_and_where_the_causes_are(page: Page):
+    panel = show_panel(page, [failed_row(0), failed_row(1)])
+    assert "Every candidate so far failed" in advice(panel)
+    expect(panel.root.locator(".ao-nothing")).to_have_text("Nothing was measured yet.")
+    panel.root.locator(".ao-why summary").click()
+    expect(panel.root.locator(".ao-failed-row")).to_have_count(2)
+    panel.send_rows([make_row(2)])
+    panel.root.get_by_label("latency ≤").fill("1")
+    panel.press("Enter")
+    expect(panel.root.locator(".ao-nothing")).to_have_text("Nothing passes the filter.")
+
+
 def test_a_lost_search_counts_no_trials_rather_than_none(page: Page):
     panel = show_panel(page, [])
     panel.send_status(state="failed", message="the log cannot be read")
@@ -410,6 +422,36 @@ def test_what_only_looks_draws_no_point_again(page: Page):
     panel.root.get_by_label("latency ≤").fill("4")
     panel.press("Enter")
     assert page.evaluate("painted") == 1
+
+
+# ------------------------------------------------------------------ accessibility
+
+
+STATES = {
+    "nothing measured": ([], {}),
+    "all failed": ([failed_row(0), failed_row(1)], {"selected": 0}),
+    "a failure looked at": (ROWS, {"selected": 9}),
+    "zoomed, by size and colour": (ROWS, {"looks": {
+        "size": "size", "colour": "value:size",
+        "zoom": {"x": "latency", "y": "accuracy", "ends": [[1, 4], [0.98, 1]]},
+    }}),
+    "nothing passes": (ROWS, {"filter": parse_filter({"text": "no such name"})}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing_where_less_is_shown(
+    page: Page, axe: Callable[[Page], list[str]], state: str, theme: str
+):
+    rows, changes = STATES[state]
+    panel = show_panel(page, rows, theme=theme, **changes)
+    panel.root.locator(".ao-why summary").click()
+    panel.settle()
+    assert axe(page) == []
+    page.evaluate("kernelSays('dead')")
+    panel.settle()
+    assert axe(page) == []
 
 
 # ------------------------------------------------------------------ colours
