@@ -206,7 +206,8 @@ def test_the_front_is_what_no_other_dominates_also_as_trials_arrive(page: Page, 
         })
         for n in range(150)
     ]  # fmt: skip
-    parts = [rows[:40], rows[40:100], rows[100:], [{**rows[7], "values": rows[8]["values"]}]]
+    changed = make_row(7, values=rows[8]["values"])
+    parts: list[list[Row]] = [rows[:40], rows[40:100], rows[100:], [changed]]
     given = [assets.code(), objectives, [wire_columns(part) for part in parts], parse_filter({})]
     fronts = page.evaluate(FRONT_OF, given)
     known: dict[int, Row] = {}
@@ -427,7 +428,7 @@ def test_what_only_looks_draws_no_point_again(page: Page):
 # ------------------------------------------------------------------ accessibility
 
 
-STATES = {
+STATES: dict[str, tuple[list[Row], dict[str, Any]]] = {
     "nothing measured": ([], {}),
     "all failed": ([failed_row(0), failed_row(1)], {"selected": 0}),
     "a failure looked at": (ROWS, {"selected": 9}),
