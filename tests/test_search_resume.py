@@ -6,6 +6,7 @@ import copy
 import os
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import pytest
 
 import autoopt
 from autoopt.errors import FolderError
+from search_spaces.cores import usable_cores
 from tests.small_searches import (
     alive,
     digits,
@@ -82,6 +84,45 @@ def test_a_search_killed_in_its_middle_goes_on_where_it_stopped(tmp_path, whole_
         {stage["key"] for stage in networks}
     )
     assert search.status.state == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(usable_cores() < 2, reason="two workers need two cores")
+@pytest.mark.parametrize("whole_group", [False, True], ids=["controller", "group"])
+def test_two_workers_killed_in_training_lose_nothing_and_double_nothing(
+    tmp_path, whole_group
+) -> None:
+    folder, marks = tmp_path / "search", tmp_path / "marks"
+    marks.mkdir()
+
+    def slowly(network, task):
+        (marks / f"{os.getpid()}-{time.time_ns()}").touch()
+        time.sleep(4)
+        return network
+
+    space = narrow(
+        student={"none": {}, "width": {"fraction": [0.25, 0.5]}},
+        runtime=["eager"],
+        quantization=["float32", "weight_only"],
+    )
+    search = start(folder, space=space, train=slowly, budget="10 trials", workers=2, block=False)
+    until(lambda: len(list(marks.iterdir())) >= 2, "two trainings")
+    before = history(folder)
+    kill(before.runs[-1]["pid"], whole_group=whole_group)
+    assert search.status.state == "failed"
+    cut_off = len(before.pending)
+    assert cut_off >= 2
+
+    autoopt.resume(folder, trained_mlp(), digits(), train=slowly, block=True)
+    assert_sound(folder)
+    after = history(folder)
+    assert len(after.raw) == 10
+    assert not [record.failure for record in after.records if record.failure]
+    assert {n: after.raw[n] for n in before.raw} == before.raw
+    made = [s["key"] for s in after.stages if s.get("trained") and not s["cached"]]
+    assert len(set(made)) == len(made) >= 2
+    # What was cut off was trained once more, and nothing else.
+    assert len(list(marks.iterdir())) <= len(made) + 2
 
 
 @pytest.mark.slow
