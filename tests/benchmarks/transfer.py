@@ -40,7 +40,7 @@ from search_spaces import SearchSpace, quick
 from tests.benchmarks.registry import Report
 from tests.small_searches import fit, images
 
-TRIALS = 36
+TRIALS = 30
 MAX_DROP = 0.03
 REACHED = 0.98
 """Share of the cold search's hypervolume that counts as the same: timings are noisy."""
@@ -222,9 +222,9 @@ def _parts() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
 
 
 def _space() -> SearchSpace:
-    """Return the quick space without what starts slowly or repeats others."""
+    """Return the quick space without what repeats others; training is what is counted."""
     return quick().narrow(
-        runtime=["eager", "onnxruntime", "openvino"],
+        runtime=["eager", "onnxruntime"],
         quantization=["float32", "static_int8", "weight_only"],
         parallel=["default"],
     )
