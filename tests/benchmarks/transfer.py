@@ -32,6 +32,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import autoopt
+from autoopt.controller.job import LOG
 from autoopt.front import Front
 from autoopt.handle.handle import Search
 from autoopt.history import History
@@ -81,7 +82,7 @@ def run(argv: Sequence[str] = ()) -> Report:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks transfer")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of each search")
-    parser.add_argument("--folder", help="keeps the searches there; a temporary one otherwise")
+    parser.add_argument("--folder", help="keeps the searches there, and takes those kept earlier")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     return parser
 
@@ -196,6 +197,9 @@ def _scaled(record: Record, front: Front) -> list[float]:
 
 
 def _search(model: nn.Module, folder: Path, trials: int, **options: Any) -> Search:
+    """Return a search; one that a folder kept from an earlier run is taken as it is."""
+    if (folder / LOG).is_file() and (kept := autoopt.open(folder)).status.state == "finished":
+        return kept
     return autoopt.search(
         model,
         _parts(),
