@@ -60,6 +60,28 @@ def test_the_original_comes_first_then_it_in_other_runtimes_then_each_technique(
     assert set(roles) == set(order)
 
 
+def test_a_warm_start_trains_no_single_steps(tmp_path) -> None:
+    for name in ("cold", "warm", "plain"):
+        (tmp_path / name).mkdir()
+    cold, _ = run(tmp_path / "cold", budget=Budget(trials=20))
+    trained = next(r.recipe for r in cold.records if r.role == "uniform"
+                   and r.recipe["recovery"].option == "distill")  # fmt: skip
+    singles = {r.recipe.stage_id("network") for r in cold.records if r.role == "uniform"}
+    assert len(singles) > 1
+    given = trained.replaced(student=("width", {"fraction": 0.25}))
+    warm, _ = run(tmp_path / "warm", budget=Budget(trials=20), given=(given.to_dict(),))
+    roles = [record.role for record in warm.records]
+    order = ["original", "baseline", "given", "uniform", "search"]
+    assert roles == sorted(roles, key=order.index)
+    uniform = {r.recipe.stage_id("network") for r in warm.records if r.role == "uniform"}
+    assert uniform == {original().stage_id("network")}
+    assert any("single steps are not trained" in note for note in warm.notes)
+    # A recipe without training says nothing about networks.
+    plain = original().replaced(runtime=("onnxruntime", {}), quantization=("static_int8", {}))
+    other, _ = run(tmp_path / "plain", budget=Budget(trials=20), given=(plain.to_dict(),))
+    assert singles <= {r.recipe.stage_id("network") for r in other.records}
+
+
 def test_no_recipe_is_measured_twice_and_every_number_is_its_own(tmp_path) -> None:
     history, _ = run(tmp_path, budget=Budget(trials=25))
     assert len({record.recipe.id for record in history.records}) == len(history.records) == 25

@@ -75,16 +75,33 @@ class Agenda:
             yield from self._admitted(recipe, "baseline")
         # What worked elsewhere comes before single techniques: it is what the search begins with.
         yield from self._given()
-        records = self.session.history.records
-        for recipe in baselines.uniform(settings.space, self.session.refused, records):
-            if not self._hopeless(recipe):
-                yield from self._admitted(recipe, "uniform")
+        yield from self._uniform()
         if self._left_out:
             self.session.append("note", {"text": (
                 f"budget: {self._left_out} of the usual single steps were left out, because they "
                 f"were not likely to fit into {self.session.budget}"
             )})  # fmt: skip
         yield from self._chosen()
+
+    def _uniform(self) -> Iterator[tuple[Recipe, Role]]:
+        """Yield each technique alone.
+
+        Where trained networks were handed over, none is trained for it: whoever found them has
+        been through the single steps, and what was good of these is among them.
+        """
+        settings, records = self.session.job.settings, self.session.history.records
+        known = any(trained_epochs(Recipe.from_dict(given)) for given in settings.given)
+        spared: set[str] = set()
+        for recipe in baselines.uniform(settings.space, self.session.refused, records):
+            if known and self.trains(recipe):
+                spared.add(recipe.stage_id("network"))
+            elif not self._hopeless(recipe):
+                yield from self._admitted(recipe, "uniform")
+        if spared:
+            self.session.append("note", {"text": (
+                f"warm start: {len(spared)} networks of the usual single steps are not trained, "
+                "because trained ones were handed over"
+            )})  # fmt: skip
 
     def trains(self, recipe: Recipe) -> bool:
         """Say whether a candidate's network has to be trained first."""
