@@ -93,6 +93,36 @@ def test_what_needs_an_export_is_refused_with_the_line_that_broke_it(
         load_runtime(runtime).build(task.model, request_, task, tmp_path)
 
 
+class Turning(nn.Module):
+    """Complex weights amid real ones, and a whole number that multiplies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 32)
+        self.turn = nn.Linear(32, 32, dtype=torch.complex64)
+        self.head = nn.Linear(32, 10)
+        self.often = nn.Parameter(torch.ones(32, dtype=torch.int32), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        turned = self.turn(torch.relu(self.first(x)).to(torch.complex64))
+        return self.head(turned.abs() * self.often)
+
+
+def test_complex_and_integer_weights_run_in_eager_and_are_refused_where_no_operator_is(
+    tmp_path: Path,
+):
+    torch.manual_seed(0)
+    task = make_task(Turning().eval(), digits(), request_size=8, threads=1)
+    for request in (Quantization(), Quantization("weight_only", 8)):
+        realised = load_runtime("eager").build(task.model, request, task, tmp_path)
+        assert realised["agreement"]["relative_error"] < 0.1
+    assert list(realised["layers"]) == ["first", "head"], "complex weights stay as they are"
+    with pytest.raises(RefusedError, match=r"ONNX cannot hold this network \(.*use eager"):
+        load_runtime("onnxruntime").build(task.model, Quantization(), task, tmp_path)
+    with pytest.raises(RefusedError, match="OpenVINO cannot convert this network"):
+        load_runtime("openvino").build(task.model, Quantization(), task, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_search_goes_on_in_eager_and_says_why_in_nothing_else(tmp_path: Path):
     x, y = digits()
