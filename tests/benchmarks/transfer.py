@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _applied(name: str, pick: autoopt.Strategy, where: Path) -> dict[str, object]:
+    shutil.rmtree(where / f"applied-{name}", ignore_errors=True)  # its networks stay in the cache
     found = autoopt.apply(
         pick, MODELS[name](), _parts(), threads=1, request_size=16,
         folder=where / f"applied-{name}", cache=where / f"cache-applied-{name}",
