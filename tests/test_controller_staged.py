@@ -20,6 +20,7 @@ from autoopt.controller.staged import (
     StagedSearch,
 )
 from autoopt.controller.staged.features import recipe_features
+from autoopt.controller.staged.staged import CURIOUS
 from autoopt.recipe import Recipe
 from search_spaces import Choice, Float, Int, SearchSpace, quick
 from tests.fakes import fake_measurement, small_space
@@ -32,7 +33,8 @@ def kitchen(space: SearchSpace, **changes) -> Kitchen:
         Codes(space),
         recipe_features,
         lambda recipe: 0.0 if recipe.is_original else 10.0,
-        lambda recipe: 1.0,
+        lambda recipe: 0.5,
+        lambda recipe: 0.5,
     )
     return replace(usual, **changes)
 
@@ -124,7 +126,7 @@ def test_nothing_is_asked_for_that_does_not_fit_into_what_is_left() -> None:
         assert following is not None
         search.tell(Observation(following, values(following)))
     made = set(search._present)
-    assert search.ask(left=0.5) is None
+    assert search.ask(left=0.4) is None
     following = search.ask(left=5.0)
     assert following is not None
     row = search.kitchen.codes.encode(following)
@@ -153,6 +155,32 @@ def test_a_network_that_an_earlier_search_made_costs_nothing() -> None:
     search.offer(paid)
     networks = {recipe.stage_id("network") for recipe in followed(search, 30)}
     assert paid.stage_id("network") in networks
+
+
+def test_some_decisions_serve_what_is_built_in_ways_that_no_model_chose() -> None:
+    space = quick(2).extend(
+        parallel={"tuned": {"threads": Int(1, 2), "replicas": Int(1, 2), "batch": Int(0, 16)}}
+    )
+    search = staged(space)
+    built, otherwise = set[str](), []
+    for count, recipe in enumerate(followed(search, 40)):
+        if recipe.stage_id("artifact") in built:
+            otherwise.append(count)
+        built.add(recipe.stage_id("artifact"))
+    assert len(otherwise) >= 40 // CURIOUS - 2
+
+
+def test_what_is_built_is_charged_for_its_measurement_alone() -> None:
+    search = staged(quick(2), artifact_seconds=lambda recipe: 100.0)
+    for recipe in followed(search, 12):
+        assert recipe is not None
+    rows = np.array(search._rows)
+    known = {row[search.kitchen.codes.built].tobytes() for row in rows}
+    following = search.ask(left=50.0)
+    assert following is not None
+    row = search.kitchen.codes.encode(following)
+    assert row is not None
+    assert row[search.kitchen.codes.built].tobytes() in known
 
 
 def test_a_search_that_was_told_nothing_begins_anywhere() -> None:

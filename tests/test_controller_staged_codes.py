@@ -111,3 +111,11 @@ def test_booleans_numbers_and_names_are_told_apart() -> None:
     (column,) = (c for c in codes.columns if c.setting == "value")
     assert [column.position(v) for v in (True, 2, 2.0, "2", 1)] == [0, 1, 1, 2, None]
     assert not column.ordered
+
+
+def test_what_was_decoded_before_changes_nothing_of_what_is_decoded_later() -> None:
+    rows = Codes(thorough(2)).draw(60, np.random.default_rng(1))
+    shared = Codes(thorough(2))
+    recipes = [shared.decode(row) for row in rows]
+    assert recipes == [Codes(thorough(2)).decode(row) for row in rows]
+    assert all(recipe == Recipe.of(recipe.point()) for recipe in recipes)

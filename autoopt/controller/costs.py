@@ -102,17 +102,23 @@ class Costs:
         return min((median(seconds) for seconds in self.deployment.values()), default=1.0)
 
     def completion(self, recipe: Recipe) -> float:
-        """Return the seconds that building and measuring are likely to take."""
+        """Return the seconds that building, where it is not built yet, and measuring may take."""
+        built = recipe.stage_id("artifact") in self.built
+        return self.measuring(recipe) + (0.0 if built else self.building(recipe))
+
+    def measuring(self, recipe: Recipe) -> float:
+        """Return the seconds that measuring is likely to take."""
+        known = self.deployment.get(recipe["runtime"].option)
+        return median(known) if known else UNKNOWN_SECONDS
+
+    def building(self, recipe: Recipe) -> float:
+        """Return the seconds that building an artefact is likely to take."""
         runtime, request = recipe["runtime"].option, recipe["quantization"].option
-        measuring = self.deployment.get(runtime)
-        measured = median(measuring) if measuring else UNKNOWN_SECONDS
-        if recipe.stage_id("artifact") in self.built:
-            return measured
-        building = self.artifact.get((runtime, request)) or [
+        known = self.artifact.get((runtime, request)) or [
             seconds for (name, _), list_ in self.artifact.items() if name == runtime
             for seconds in list_
         ]  # fmt: skip
-        return measured + (median(building) if building else UNKNOWN_SECONDS)
+        return median(known) if known else UNKNOWN_SECONDS
 
 
 def relative_size(recipe: Recipe) -> float:

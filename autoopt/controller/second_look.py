@@ -20,15 +20,16 @@ SURE = 0.9
 MEMORY_SHARE = 0.03
 """Share of a budget in seconds that is kept for the memory of the front's members."""
 
-LARGEST_SHARE = 0.15
+LARGEST_SHARE = 0.25
 """Share that is kept for everything after the last candidate at most."""
 
 
 def following(history: History, barred: Collection[int] = (), *, all_: bool = True) -> int | None:
     """Return the number of the candidate that is measured again next, or None when that is done.
 
-    Those measured least often come first, so that what drifts meanwhile drifts for all alike. Each
-    measurement runs beside the original.
+    The members of the front come first, until each has its `WANTED` measurements; among them, and
+    among others, those measured least often, so that what drifts meanwhile drifts for all alike.
+    Each measurement runs beside the original.
 
     Parameters
     ----------
@@ -52,7 +53,12 @@ def following(history: History, barred: Collection[int] = (), *, all_: bool = Tr
         and noisy(history.front, history.record(number))
         and _count(history, number) < (MOST if number in doubtful else WANTED)
     ]
-    return min(wanted, key=lambda number: _count(history, number), default=None)
+
+    def turn(number: int) -> tuple[bool, int]:
+        count = _count(history, number)
+        return number not in members or count >= WANTED, count
+
+    return min(wanted, key=turn, default=None)
 
 
 def seconds_again(history: History, number: int | None = None) -> float:

@@ -22,6 +22,12 @@ from autoopt.history import History
 from autoopt.recipe import Recipe
 from autoopt.settings import Settings
 
+PROMISE = 1e-3
+"""Share of the front's hypervolume below which what is expected of a network counts as nothing."""
+
+PATIENCE = 12
+"""Decisions in a row that promise nothing, each told by then, after which the search ends."""
+
 USUAL_DROP = 0.05
 """Loss of quality, relative to the original's, beyond which nothing is sought unless it is said."""
 
@@ -53,6 +59,7 @@ class StagedPolicy:
     trains: bool = True
     seed: int = 0
     _more: bool = True
+    _idle: int = 0
     _costs: Costs = field(default_factory=lambda: Costs((), {}, {}))
 
     def __post_init__(self) -> None:
@@ -67,7 +74,8 @@ class StagedPolicy:
             Codes(settings.space),
             recipe_features,
             self._network_seconds,
-            lambda recipe: self._costs.completion(recipe),
+            lambda recipe: self._costs.building(recipe),
+            lambda recipe: self._costs.measuring(recipe),
             self._out_of_reach,
             same,
             stands_for_its_shape,
@@ -80,7 +88,10 @@ class StagedPolicy:
         self.study = self.open_study(self._sampler)
 
     def next(self, history: History, seconds_left: float) -> Recipe | None:
-        """Return the next recipe that fits into the time left, or None when there is none."""
+        """Return the next recipe that fits into the time left, or None when there is none.
+
+        There is none either once `PATIENCE` decisions in a row promised nothing.
+        """
         self._costs, self._more = Costs.learn(history), may_train_more(history)
         self._search.expect(history.pending)
         left = seconds_left / self._costs.caution
@@ -89,10 +100,18 @@ class StagedPolicy:
             # With no completion left, what was kept back from training has no better use.
             self._more = True
             recipe = self._decided(left)
-        return recipe or self._leftovers.next(history, self._costs, seconds_left)
+        if recipe is not None:
+            self._idle = self._idle + 1 if self._search.promise < PROMISE else 0
+            return recipe if self._idle < PATIENCE else None
+        return self._leftovers.next(history, self._costs, seconds_left)
 
     def exhausted(self, seconds_left: float) -> str:
         """Say what it means that there is no next recipe."""
+        if self._idle >= PATIENCE:
+            return (
+                f"nothing promises a gain: the last {PATIENCE} decisions were expected to add less "
+                f"than {PROMISE:.1%} each to the hypervolume of the front"
+            )
         return self._leftovers.exhausted(seconds_left)
 
     def _decided(self, left: float) -> Recipe | None:

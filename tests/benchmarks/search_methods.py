@@ -60,15 +60,13 @@ def kitchen(problem: Problem) -> Kitchen:
         computed = problem.features(recipe) if problem.features else {}
         return {**computed, **(problem.probe(recipe) if problem.probe else {})}
 
-    def completion(recipe: Recipe) -> float:
-        return problem.cost("artifact", recipe) + problem.cost("deployment", recipe)
-
     trains = set(problem.space.slots["recovery"]) != {NEUTRAL["recovery"]}
     return Kitchen(
         Codes(problem.space),
         known,
         lambda recipe: problem.cost("network", recipe),
-        completion,
+        lambda recipe: problem.cost("artifact", recipe),
+        lambda recipe: problem.cost("deployment", recipe),
         problem.refused,
         # As in a real search, where there is training.
         opening=stands_for_its_shape if trains else lambda recipe: True,
@@ -78,7 +76,10 @@ def kitchen(problem: Problem) -> Kitchen:
 def _without_costs(problem: Problem, seed: int) -> BaseSampler:
     """Return ours as if every candidate took the same."""
     free = replace(
-        kitchen(problem), network_seconds=lambda recipe: 0.0, completion_seconds=lambda recipe: 1.0
+        kitchen(problem),
+        network_seconds=lambda recipe: 0.0,
+        artifact_seconds=lambda recipe: 0.0,
+        deployment_seconds=lambda recipe: 1.0,
     )
     return StagedSampler(StagedSearch(free, goal(problem), seed))
 

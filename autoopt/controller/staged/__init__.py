@@ -3,8 +3,13 @@
 sampler       StagedSampler: the search as Optuna sees it
 staged        StagedSearch: the decision of each round
 goal          what is worth something, and what became of a recipe
+opening       the first networks, far from one another
 candidates    the pool that it chooses from
-surrogate     what a candidate is expected to measure
+finalists     the networks of it that are looked at closely
+models        what a candidate is expected to measure on every axis
+surrogate     the same on one of them
+points        points as models see them
+covariance    how alike two points are taken to be
 view          where volumes are measured
 scale         on which scale an objective is modelled
 improvement   what a point would add to the hypervolume

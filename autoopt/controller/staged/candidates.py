@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoopt.controller.staged.codes import Code, Codes, Floats, keys
+from autoopt.controller.staged.points import Points
 from autoopt.recipe import Recipe
 
 CAPACITY = 1200
@@ -39,8 +41,8 @@ class Kitchen:
         Translates between recipes and rows.
     features
         What is computed of a recipe without building it; always the same names.
-    network_seconds, completion_seconds
-        What making the network, and all that comes after, is predicted to take.
+    network_seconds, artifact_seconds, deployment_seconds
+        What each stage is predicted to take where it has to be done.
     refused
         Says whether a recipe is known not to run.
     same
@@ -53,7 +55,8 @@ class Kitchen:
     codes: Codes
     features: Features
     network_seconds: Callable[[Recipe], float]
-    completion_seconds: Callable[[Recipe], float]
+    artifact_seconds: Callable[[Recipe], float]
+    deployment_seconds: Callable[[Recipe], float]
     refused: Callable[[Recipe], bool] = lambda recipe: False
     same: Callable[[Recipe], Recipe] = lambda recipe: recipe
     opening: Callable[[Recipe], bool] = lambda recipe: True
@@ -69,23 +72,26 @@ class Candidates:
         What is known of recipes.
     random
         Where children come from.
-    rows, features, inputs
-        One row a candidate.
-    recipes, networks
-        The recipe of each, and the key of its network.
-    network_seconds, completion_seconds
-        What each is predicted to take: its network if it has to be made, and all after it.
+    rows
+        One a candidate.
+    points
+        The same as models see them.
+    recipes, networks, artifacts
+        The recipe of each, and the keys of its network and its artefact.
+    seconds
+        What each stage of each is predicted to take if it has to be done, a column a stage.
     """
 
     kitchen: Kitchen
     random: np.random.Generator
     rows: Code = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int16))
-    features: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    inputs: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    points: Points = field(
+        default_factory=lambda: Points(np.zeros((0, 0)), np.zeros((0, 0)), np.zeros(0, np.int64))
+    )
     recipes: list[Recipe] = field(default_factory=list)
     networks: list[bytes] = field(default_factory=list)
-    network_seconds: Floats = field(default_factory=lambda: np.zeros(0))
-    completion_seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    artifacts: list[bytes] = field(default_factory=list)
+    seconds: Floats = field(default_factory=lambda: np.zeros((0, 3)))
     _known: set[bytes] = field(default_factory=set)
     _barred: set[bytes] = field(default_factory=set)
 
@@ -110,10 +116,10 @@ class Candidates:
         if mask.all() or not len(self):
             return
         self._known.difference_update(keys(self.rows[~mask]))
-        for name in ("rows", "features", "inputs", "network_seconds", "completion_seconds"):
+        for name in ("rows", "points", "seconds"):
             setattr(self, name, getattr(self, name)[mask])
-        self.recipes = [recipe for recipe, kept in zip(self.recipes, mask, strict=True) if kept]
-        self.networks = [key for key, kept in zip(self.networks, mask, strict=True) if kept]
+        for name in ("recipes", "networks", "artifacts"):
+            setattr(self, name, list(itertools.compress(getattr(self, name), mask)))
 
     def add(self, rows: Code) -> None:
         """Take in those that are new, can run, and lie in the space in their one form."""
@@ -135,40 +141,31 @@ class Candidates:
         if found:
             self._append(np.array(found), recipes)
 
-    def describe(self, rows: Code, recipes: Sequence[Recipe]) -> tuple[Floats, Floats]:
-        """Return features and inputs of points, a row each.
-
-        Ordered inputs stand among the features too, with their squares: many an effect bends.
-        """
-        inputs = self.kitchen.codes.inputs(rows)
+    def describe(self, rows: Code, recipes: Sequence[Recipe]) -> Points:
+        """Return rows of recipes as models see them."""
+        codes = self.kitchen.codes
         known = np.array([list(self.kitchen.features(recipe).values()) for recipe in recipes])
-        return np.hstack([known.reshape(len(rows), -1), inputs, inputs**2]), inputs
+        networks = np.array([hash(key) for key in keys(rows[:, codes.network])], dtype=np.int64)
+        return Points(known.reshape(len(rows), -1), codes.inputs(rows), networks)
 
     def _append(self, rows: Code, recipes: list[Recipe]) -> None:
-        features, inputs = self.describe(rows, recipes)
-        networks, completions = self._prices(recipes)
-        new = {
-            "rows": rows,
-            "features": features,
-            "inputs": inputs,
-            "network_seconds": networks,
-            "completion_seconds": completions,
-        }
-        for name, table in new.items():
-            old = getattr(self, name)
-            setattr(self, name, np.concatenate([old, table]) if len(self) else table)
+        points = self.describe(rows, recipes)
+        self.points = Points.joined([self.points, points]) if len(self) else points
+        self.rows = np.concatenate([self.rows, rows]) if len(self) else rows
+        self.seconds = np.concatenate([self.seconds, self._prices(recipes)])
         self.recipes += recipes
         self.networks += keys(rows[:, self.kitchen.codes.network])
+        self.artifacts += keys(rows[:, self.kitchen.codes.built])
 
     def reprice(self) -> None:
         """Ask again what everything is predicted to take."""
-        self.network_seconds, self.completion_seconds = self._prices(self.recipes)
+        self.seconds = self._prices(self.recipes)
 
-    def _prices(self, recipes: Sequence[Recipe]) -> tuple[Floats, Floats]:
+    def _prices(self, recipes: Sequence[Recipe]) -> Floats:
         kitchen = self.kitchen
-        networks = [kitchen.network_seconds(recipe) for recipe in recipes]
-        completions = [kitchen.completion_seconds(recipe) for recipe in recipes]
-        return np.array(networks, dtype=float), np.maximum(completions, 1e-9)
+        stages = (kitchen.network_seconds, kitchen.artifact_seconds, kitchen.deployment_seconds)
+        found = [[stage(recipe) for stage in stages] for recipe in recipes]
+        return np.array(found, dtype=float).reshape(-1, len(stages))
 
     def refresh(self, parents: Code, present: Code, promising: Code) -> None:
         """Breed more candidates.

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autoopt.recipe import Recipe
+from autoopt.recipe import QAT, Recipe
 from search_spaces import STAGES, Dimension, SearchSpace
 
 Code = npt.NDArray[np.int16]
 """One row, or a table of rows: the position of the option of each slot and of each setting."""
 
 Floats = npt.NDArray[np.float64]
+
+Choice = tuple[str, str, tuple[tuple[str, Any], ...]]
+"""Slot, option and settings, as recipes have them."""
 
 GRID = 17
 """Values that stand for a range with more of them."""
@@ -109,6 +112,11 @@ class Codes:
         return np.array([column.slot in STAGES["network"] for column in self.columns])
 
     @cached_property
+    def built(self) -> npt.NDArray[np.bool_]:
+        """Which columns decide about the files of the artefact, those of the network included."""
+        return np.array([column.slot not in STAGES["deployment"] for column in self.columns])
+
+    @cached_property
     def _owners(self) -> list[tuple[int, int, int]]:
         """Each setting's column, the column of its slot, and the position of its option there."""
         slots = {c.slot: i for i, c in enumerate(self.columns) if not c.setting}
@@ -125,35 +133,97 @@ class Codes:
             tidied[tidied[:, slot] != option, column] = self.columns[column].usual
         return tidied
 
+    @cached_property
+    def _places(self) -> dict[str, slice]:
+        """Slot to its columns, which stand side by side."""
+        slots = [column.slot for column in self.columns]
+        return {
+            slot: slice(slots.index(slot), slots.index(slot) + slots.count(slot))
+            for slot in self.space.slots
+        }
+
+    @cached_property
+    def _encoded(self) -> dict[Choice, Code | None]:
+        """Choices seen so far to their positions: slots combine freely, so these are few."""
+        return {}
+
+    @cached_property
+    def _decoded(self) -> dict[tuple[str, bytes], Choice]:
+        return {}
+
+    @cached_property
+    def _networks(self) -> dict[bytes, Recipe]:
+        """Networks decoded so far, by the positions of their columns."""
+        return {}
+
     def encode(self, recipe: Recipe) -> Code | None:
         """Return a recipe's row, or None where the space does not hold it."""
-        row = np.array([column.usual for column in self.columns], dtype=np.int16)
-        for i, column in enumerate(self.columns):
-            pick = recipe[column.slot]
-            if not column.setting:
-                value: Any = pick.option
-            elif column.option != pick.option:
-                continue
-            elif column.setting not in pick.settings:
+        row = np.empty(len(self.columns), dtype=np.int16)
+        for choice in recipe.choices:
+            if choice not in self._encoded:
+                self._encoded[choice] = self._positions(choice)
+            positions = self._encoded[choice]
+            if positions is None:
                 return None
+            if len(positions):
+                row[self._places[choice[0]]] = positions
+        return row
+
+    def _positions(self, choice: Choice) -> Code | None:
+        """Return the positions of a slot's columns, or None where the space lacks the choice."""
+        slot, option, settings = choice
+        columns = self.columns[self._places[slot]] if slot in self._places else ()
+        known, found = dict(settings), [column.usual for column in columns]
+        for i, column in enumerate(columns):
+            if not column.setting:
+                position = column.position(option)
+            elif column.option != option:
+                continue
             else:
-                value = pick.settings[column.setting]
-            position = column.position(value)
+                position = (
+                    column.position(known[column.setting]) if column.setting in known else None
+                )
             if position is None:
                 return None
-            row[i] = position
-        return row
+            found[i] = position
+        return np.array(found, dtype=np.int16)
 
     def decode(self, row: Code) -> Recipe:
         """Return the recipe of a row."""
-        point: dict[str, tuple[str, dict[str, Any]]] = {}
-        for column, position in zip(self.columns, row.tolist(), strict=True):
-            value = column.values[position]
-            if not column.setting:
-                point[column.slot] = (value, {})
-            elif point[column.slot][0] == column.option:
-                point[column.slot][1][column.setting] = value
-        return Recipe.of(point)
+        key = row[self.network].tobytes()
+        if key not in self._networks:
+            slots = [slot for slot in self._places if slot in STAGES["network"]]
+            self._networks[key] = Recipe.of({slot: self._pick(slot, row) for slot in slots})
+        network = self._networks[key]
+        if network["recovery"].option == QAT:
+            # It decides about the quantization as well.
+            return Recipe.of({slot: self._pick(slot, row) for slot in self._places})
+        return Recipe(
+            tuple(
+                choice
+                if choice[0] in STAGES["network"] or choice[0] not in self._places
+                else self._choice(choice[0], row)
+                for choice in network.choices
+            )
+        )
+
+    def _choice(self, slot: str, row: Code) -> Choice:
+        """Return the choice of a slot that no other slot has a say in."""
+        key = slot, row[self._places[slot]].tobytes()
+        if key not in self._decoded:
+            alone = Recipe.of({slot: self._pick(slot, row)})
+            self._decoded[key] = next(choice for choice in alone.choices if choice[0] == slot)
+        return self._decoded[key]
+
+    def _pick(self, slot: str, row: Code) -> tuple[str, dict[str, Any]]:
+        place = self._places[slot]
+        columns, positions = self.columns[place], row[place].tolist()
+        option = columns[0].values[positions[0]]
+        return option, {
+            column.setting: column.values[position]
+            for column, position in zip(columns[1:], positions[1:], strict=True)
+            if column.option == option
+        }
 
     def draw(self, count: int, random: np.random.Generator) -> Code:
         """Return rows drawn evenly."""

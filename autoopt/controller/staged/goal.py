@@ -43,6 +43,10 @@ class Goal:
         caps = np.array(self.caps)
         return np.where(np.isnan(caps), corner, caps)
 
+    def corner(self, original: Floats, observed: Floats) -> Floats:
+        """Return the same where `beyond` is a twentieth of the span of what was observed."""
+        return self.reference(original, np.maximum(0.05 * np.ptp(observed, axis=0), 1e-6))
+
 
 @dataclass(frozen=True)
 class Observation:

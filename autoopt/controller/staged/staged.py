@@ -10,29 +10,22 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from autoopt.controller.staged import opening
 from autoopt.controller.staged.candidates import CAPACITY, Candidates, Kitchen
 from autoopt.controller.staged.codes import Code, Floats, keys
+from autoopt.controller.staged.finalists import HORIZON, Group, finalists, one_too_many
 from autoopt.controller.staged.goal import Goal, Observation
 from autoopt.controller.staged.improvement import Boxes, complementary
-from autoopt.controller.staged.scale import Scale, fitting
-from autoopt.controller.staged.surrogate import Surrogate
+from autoopt.controller.staged.models import Models
+from autoopt.controller.staged.points import Points
 from autoopt.controller.staged.view import View
 from autoopt.recipe import Recipe
-
-Group = npt.NDArray[np.int64]
-"""Positions in the pool of candidates of one network."""
 
 KEPT = 3 * CAPACITY // 4
 """Candidates that remain in a pool that has outgrown its capacity."""
 
-HORIZON = 6
-"""Complementary completions that are credited to a network: about what it will be given."""
-
-SPREAD_NETWORKS, SPREAD_COMPLETIONS = 3, 2
-"""Networks far from one another that are made first, and the completions of each."""
-
-REACH = 0.7
-"""How far those may lie from the original, of the way to the ends of each range."""
+CURIOUS = 5
+"""Decisions of which one is for an artefact that is there, served in another way."""
 
 OPTIMISM = 0.4
 """Standard deviations below the mean at which candidates are screened."""
@@ -42,15 +35,6 @@ ROUGH = 0.2
 
 SCREENED = 480
 """Candidates of the pool whose deviation is computed."""
-
-FINALISTS = 8
-"""Networks of each kind, there and new, that are looked at closely."""
-
-LOOKED_AT = 8
-"""Completions of each finalist that are looked at closely."""
-
-ENOUGH = 12
-"""Completions of each network that remain in a pool that has outgrown its capacity."""
 
 DRAWS = 8
 """Points of the quasi-Monte-Carlo sequence that stand for what a model does not know."""
@@ -71,19 +55,23 @@ class StagedSearch:
         What makes a point worth something.
     seed
         The same seed and observations give the same choices.
+    promise
+        Share of the front's hypervolume that the network chosen last is expected to add to it
+        with all its completions; infinite while nothing is expected of anything.
     """
 
     kitchen: Kitchen
     goal: Goal
     seed: int = 0
+    promise: float = np.inf
     _original: Floats | None = None
     _rows: list[Code] = field(default_factory=list)
-    _features: list[Floats] = field(default_factory=list)
-    _inputs: list[Floats] = field(default_factory=list)
+    _points: list[Points] = field(default_factory=list)
     _values: list[Floats] = field(default_factory=list)
     _noise: list[Floats] = field(default_factory=list)
     _present: dict[bytes, Code] = field(default_factory=dict)
-    _models: list[Surrogate] = field(default_factory=list)
+    _built: set[bytes] = field(default_factory=set)
+    _decisions: int = 0
     _awaited: dict[bytes, tuple[bytes, Recipe]] = field(default_factory=dict)
     _promising: Code = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int16))
 
@@ -94,6 +82,14 @@ class StagedSearch:
     @cached_property
     def _pool(self) -> Candidates:
         return Candidates(self.kitchen, self._random)
+
+    @property
+    def _observed(self) -> Points:
+        return Points.joined(self._points)
+
+    @cached_property
+    def _models(self) -> Models:
+        return Models(self.goal, self.seed)
 
     @cached_property
     def _draws(self) -> Floats:
@@ -119,10 +115,9 @@ class StagedSearch:
             self._pool.ban_network(network)
         if observation.values is None:
             return
-        features, inputs = self._pool.describe(row[None], [recipe])
+        self._built.update(keys(row[None, self.kitchen.codes.built]))
         self._rows.append(row)
-        self._features.append(features[0])
-        self._inputs.append(inputs[0])
+        self._points.append(self._pool.describe(row[None], [recipe]))
         self._values.append(np.array(observation.values))
         self._noise.append(np.array(observation.noise or np.zeros(len(observation.values))))
 
@@ -131,7 +126,8 @@ class StagedSearch:
         if len(self._values) < 2:
             return np.array(self._values)
         with threadpool_limits(1):
-            return self._front(self._fit())
+            self._fit()
+            return self._front()
 
     def offer(self, recipe: Recipe) -> None:
         """Note that the network of a recipe is there though nothing of it was measured yet."""
@@ -166,50 +162,41 @@ class StagedSearch:
             Seconds that may still be spent.
         """
         with threadpool_limits(1):
-            opening = self._opening(left)
-            if opening is not None or len(self._values) < 2:
-                return opening
-            scales = self._fit()
-            front = self._front(scales)
+            first = self._unmodelled(left)
+            if first is not None or len(self._values) < 2:
+                return first
+            self._fit()
+            front = self._front()
             self._breed(front)
             if not len(self._pool):
                 return None
-            return self._choose(scales, front, left)
+            return self._choose(front, left)
 
-    def _opening(self, left: float) -> Recipe | None:
-        """Return the next of the networks that lie far apart, or None once these are made."""
-        counts: dict[bytes, int] = dict.fromkeys(self._present, 0)
-        for key in keys(np.array(self._rows)[:, self.kitchen.codes.network]) if self._rows else ():
-            counts[key] += 1
-        unfinished = [k for k, n in counts.items() if n < SPREAD_COMPLETIONS]
-        if len(counts) > SPREAD_NETWORKS or (len(counts) == SPREAD_NETWORKS and not unfinished):
+    def _unmodelled(self, left: float) -> Recipe | None:
+        """Return what is to be tried whatever the models say, or None where they decide."""
+        codes, observed = self.kitchen.codes, np.array(self._rows)
+        for rows in opening.steps(codes, observed, self._present, self._random):
+            if (recipe := self._unlike(rows, left)) is not None:
+                return recipe
+        self._decisions += 1
+        if self._decisions % CURIOUS or not len(observed):
             return None
-        codes = self.kitchen.codes
-        drawn = self._moderate(codes.draw(50 * HORIZON, self._random))
-        if unfinished and len(counts) > 1:
-            drawn = codes.tidy(np.where(codes.network, self._present[unfinished[-1]], drawn))
-        self._pool.add(drawn)
-        if not len(self._pool):
-            return None
-        fits = self._fitting(left)
-        fits &= np.array([self.kitchen.opening(recipe) for recipe in self._pool.recipes])
-        if unfinished and len(counts) > 1:
-            fits &= np.array([key == unfinished[-1] for key in self._pool.networks], dtype=bool)
+        return self._unlike(opening.served_otherwise(codes, observed, self._random), left)
+
+    def _unlike(self, rows: Code, left: float) -> Recipe | None:
+        """Return the one of some points that is least like all that was seen, if any fits."""
+        pool = self._pool
+        pool.add(rows)
+        wanted = set(keys(rows))
+        fits = np.array([key in wanted for key in keys(pool.rows)], dtype=bool)
         if not fits.any():
             return None
-        seen = np.array(self._inputs) if self._inputs else np.zeros((1, self._pool.inputs.shape[1]))
-        distance = ((self._pool.inputs[:, None] - seen) ** 2).sum(axis=2).min(axis=1)
-        return self._pool.recipes[int(np.where(fits, distance, -1.0).argmax())]
-
-    def _moderate(self, rows: Code) -> Code:
-        """Return rows with networks brought nearer to the original: far ones rarely are of use."""
-        if not self._rows:
-            return rows
-        codes, original = self.kitchen.codes, self._rows[0]
-        ordered = np.array([column.ordered for column in codes.columns])
-        share = self._random.uniform(0.0, REACH, rows.shape)
-        nearer = np.round(original + share * (rows - original)).astype(np.int16)
-        return codes.tidy(np.where(codes.network & ordered, nearer, rows))
+        fits &= self._fitting(left)
+        fits &= np.array([self.kitchen.opening(recipe) for recipe in pool.recipes])
+        if not fits.any():
+            return None
+        seen = self._observed.inputs if self._points else np.zeros((0, 0))
+        return pool.recipes[opening.farthest(pool, fits, seen)]
 
     def _fitting(self, left: float) -> npt.NDArray[np.bool_]:
         """Say which candidates of the pool can be paid for."""
@@ -225,56 +212,28 @@ class StagedSearch:
 
     def _prices(self) -> tuple[Floats, Floats]:
         """Return the seconds for the network of each candidate, zero if it is there, and after."""
-        missing = np.array([key not in self._present for key in self._pool.networks], dtype=bool)
-        return np.where(missing, self._pool.network_seconds, 0.0), self._pool.completion_seconds
+        pool = self._pool
+        missing = np.array([key not in self._present for key in pool.networks], dtype=bool)
+        unbuilt = np.array([key not in self._built for key in pool.artifacts], dtype=bool)
+        network, artifact, deployment = pool.seconds.T
+        completion = np.maximum(np.where(unbuilt, artifact, 0.0) + deployment, 1e-9)
+        return np.where(missing, network, 0.0), completion
 
-    def _fit(self) -> list[Scale]:
-        """Fit the models to what was observed; return the scale of each."""
-        values, noise = np.array(self._values), np.array(self._noise)
-        features, inputs = np.array(self._features), np.array(self._inputs)
-        corner = self._corner(values)
-        if not self._models:
-            self._models = [Surrogate(self.seed) for _ in self.goal.caps]
-        scales = []
-        for axis, model in enumerate(self._models):
-            observed = values[:, axis]
-            scale = (
-                Scale()
-                if axis in self.goal.even
-                else fitting(
-                    observed,
-                    quality=axis == self.goal.quality,
-                    original=float(self._base[axis]),
-                    unit=0.2 * float(corner[axis] - self._base[axis]),
-                )
-            )
-            spread = scale.spread(observed, noise[:, axis])
-            model.fit(features, inputs, scale.forward(observed), spread)
-            scales.append(scale)
-        return scales
+    def _fit(self) -> None:
+        """Fit the models to what was observed."""
+        self._models.fit(self._observed, np.array(self._values), np.array(self._noise), self._base)
 
-    def _front(self, scales: list[Scale]) -> Floats:
+    def _front(self) -> Floats:
         """Return what the models expect of all that was observed: values without their noise."""
-        return self._expected(scales, np.array(self._features), np.array(self._inputs))
+        return self._models.expected(self._observed)
 
-    def _expected(self, scales: list[Scale], features: Floats, inputs: Floats) -> Floats:
-        expected = [
-            scale.back(model.expect(features, inputs))
-            for scale, model in zip(scales, self._models, strict=True)
-        ]
-        return np.stack(expected, axis=1)
-
-    def _believed_of_awaited(self, scales: list[Scale]) -> Floats:
+    def _believed_of_awaited(self) -> Floats:
         """Return what the models expect of what is under way (a kriging believer)."""
         recipes = [recipe for _, recipe in self._awaited.values()]
         if not recipes:
-            return np.zeros((0, len(scales)))
+            return np.zeros((0, len(self.goal.caps)))
         rows = np.array([np.frombuffer(key, dtype=np.int16) for key in self._awaited])
-        return self._expected(scales, *self._pool.describe(rows, recipes))
-
-    def _corner(self, observed: Floats) -> Floats:
-        """Return the worst values that are of any use."""
-        return self.goal.reference(self._base, np.maximum(0.05 * np.ptp(observed, axis=0), 1e-6))
+        return self._models.expected(self._pool.describe(rows, recipes))
 
     @property
     def _base(self) -> Floats:
@@ -287,7 +246,7 @@ class StagedSearch:
         """Renew the pool from the best points and networks known."""
         from moocore import pareto_rank
 
-        corner = self._corner(expected)
+        corner = self.goal.corner(self._base, expected)
         excess = np.maximum(expected - corner, 0) / np.maximum(np.ptp(expected, axis=0), 1e-12)
         rank = pareto_rank(expected) + 3.0 * np.ceil(10 * excess.sum(axis=1))
         order = np.argsort(rank, kind="stable")
@@ -300,45 +259,73 @@ class StagedSearch:
         for _ in range(rounds):
             self._pool.refresh(parents, table, self._promising)
 
-    def _choose(self, scales: list[Scale], front: Floats, left: float) -> Recipe | None:
+    def _choose(self, front: Floats, left: float) -> Recipe | None:
         """Return the best completion of the network that is worth most."""
         pool, (networks, completions) = self._pool, self._prices()
         fits = self._fitting(left)
         if not fits.any():
             return None
-        view = self._view(scales, np.concatenate([front, self._believed_of_awaited(scales)]))
+        view = self._view(np.concatenate([front, self._believed_of_awaited()]))
         screened = np.zeros(len(pool))
         mean, deviation, looked = self._screen(view, screened, fits)
-        groups = self._finalists(screened, networks, completions)
-        if not groups:
+        there, new = finalists(pool.networks, self._present, screened, (networks, completions))
+        self._promising = pool.rows[[int(group[0]) for group in new]]
+        if not there and not new:
             # Nothing is expected anywhere: look where least is known.
+            self.promise = 0.0
             spread = np.where(fits[looked], deviation.sum(axis=1), -1.0)
             return pool.recipes[int(looked[spread.argmax()])]
         place = np.zeros(len(pool), dtype=np.int64)
         place[looked] = np.arange(len(looked))
-        flat = place[np.concatenate(groups)]
-        drawn = mean[flat, None] + deviation[flat, None] * self._draws
-        gains = np.zeros(len(pool))
-        gains[looked[flat]] = view.boxes.gain(view.points(drawn)).mean(axis=1)
-        chosen, worth = int(groups[0][0]), 0.0
-        for group in groups:
-            expected = view.points(mean[place[group]])
-            picks = complementary(view.boxes, expected, gains[group], HORIZON)
-            spent = networks[group[0]] + sum(completions[group[index]] for index, _ in picks)
-            if picks and (rate := sum(gain for _, gain in picks) / spent) > worth:
-                first = max(picks, key=lambda pick: pick[1] / completions[group[pick[0]]])
-                chosen, worth = int(group[first[0]]), rate
+        believed = mean[place], deviation[place]
+        chosen, gained = self._best([*there, *new], view, believed, (networks, completions))
+        self.promise = gained / max(view.volume, 1e-12)
         recipe = pool.recipes[chosen]
         self._trim(screened / (networks / HORIZON + completions))
         return recipe
 
-    def _view(self, scales: list[Scale], front: Floats) -> View:
+    def _best(
+        self,
+        groups: Sequence[Group],
+        view: View,
+        believed: tuple[Floats, Floats],
+        prices: tuple[Floats, Floats],
+    ) -> tuple[int, float]:
+        """Return the candidate to take of the network that is worth most, and what all of it adds.
+
+        Parameters
+        ----------
+        groups
+            Candidates of a network each.
+        view
+            Where volumes are measured.
+        believed
+            Mean and deviation of each candidate that is in a group.
+        prices
+            Seconds for the network of each, zero if it is there, and after.
+        """
+        (mean, deviation), (networks, completions) = believed, prices
+        flat = np.concatenate(groups)
+        drawn = mean[flat, None] + deviation[flat, None] * self._draws
+        gains = np.zeros(len(mean))
+        gains[flat] = view.boxes.gain(view.points(drawn)).mean(axis=1)
+        chosen, worth, gained = int(flat[0]), 0.0, 0.0
+        for group in groups:
+            picks = complementary(view.boxes, view.points(mean[group]), gains[group], HORIZON)
+            spent = networks[group[0]] + sum(completions[group[index]] for index, _ in picks)
+            gain = sum(gain for _, gain in picks)
+            if picks and gain / spent > worth:
+                first = max(picks, key=lambda pick: pick[1] / completions[group[pick[0]]])
+                chosen, worth, gained = int(group[first[0]]), gain / spent, gain
+        return chosen, gained
+
+    def _view(self, front: Floats) -> View:
         """Return the undominated region, every axis from 0 (best seen) to 1 (of no more use)."""
-        corner = self._corner(front)
+        corner = self.goal.corner(self._base, front)
         best = np.minimum(front.min(axis=0), corner - 1e-9)
         unit = corner - best
         boxes = Boxes.around((front - best) / unit, np.ones(len(unit)))
-        return View(scales, best, unit, boxes)
+        return View(self._models.scales, best, unit, boxes)
 
     def _screen(
         self, view: View, screened: Floats, fits: npt.NDArray[np.bool_]
@@ -353,14 +340,11 @@ class StagedSearch:
         mean, deviation, positions
             Of those on the models' scales, and where they stand in the pool.
         """
-        features, inputs = self._pool.features, self._pool.inputs
-        rough = np.stack([model.expect(features, inputs) for model in self._models], axis=1)
-        prior = np.array([model.prior for model in self._models])
-        hope = np.where(fits, view.boxes.gain(view.points(rough - ROUGH * prior)), -1.0)
+        points, models = self._pool.points, self._models
+        rough = models.means(points) - ROUGH * models.prior
+        hope = np.where(fits, view.boxes.gain(view.points(rough)), -1.0)
         looked = np.sort(np.argsort(-hope, kind="stable")[:SCREENED])
-        found = [model.predict(features[looked], inputs[looked]) for model in self._models]
-        mean = np.stack([item[0] for item in found], axis=1)
-        deviation = np.stack([item[1] for item in found], axis=1)
+        mean, deviation = models.predict(points[looked])
         gains = view.boxes.gain(view.points(mean - OPTIMISM * deviation))
         screened[looked] = np.where(fits[looked], gains, 0.0)
         return mean, deviation, looked
@@ -368,33 +352,6 @@ class StagedSearch:
     def _trim(self, score: Floats) -> None:
         """Drop the least hopeful from a pool that has outgrown its capacity."""
         if len(score) > CAPACITY:
-            score = np.where(self._spare(score), 0.0, score)
+            score = np.where(one_too_many(self._pool.networks, score), 0.0, score)
             least = np.partition(score, len(score) - KEPT)[len(score) - KEPT]
             self._pool.keep(score >= max(least, np.finfo(float).tiny))
-
-    def _spare(self, score: Floats) -> npt.NDArray[np.bool_]:
-        """Say which candidates are one too many of their network."""
-        counts: dict[bytes, int] = {}
-        spare = np.zeros(len(score), dtype=bool)
-        for index in np.argsort(-score, kind="stable").tolist():
-            key = self._pool.networks[index]
-            counts[key] = counts.get(key, 0) + 1
-            spare[index] = counts[key] > ENOUGH
-        return spare
-
-    def _finalists(self, screened: Floats, networks: Floats, completions: Floats) -> list[Group]:
-        """Return the most hopeful candidates of the most hopeful networks, there and new."""
-        members: dict[bytes, list[int]] = {}
-        for index in np.argsort(-screened, kind="stable").tolist():
-            if screened[index] <= 0:
-                break
-            members.setdefault(self._pool.networks[index], []).append(index)
-        ranked: dict[bool, list[tuple[float, Group]]] = {True: [], False: []}
-        for key, indices in members.items():
-            group = np.array(indices[:LOOKED_AT])
-            few = group[:HORIZON]
-            rate = screened[few].sum() / (networks[few[0]] + completions[few].sum())
-            ranked[key in self._present].append((float(rate), group))
-        best = [sorted(list_, key=lambda item: -item[0])[:FINALISTS] for list_ in ranked.values()]
-        self._promising = self._pool.rows[[int(group[0]) for _, group in best[1]]]
-        return [group for list_ in best for _, group in list_]

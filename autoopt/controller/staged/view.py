@@ -30,6 +30,11 @@ class View:
     unit: Floats
     boxes: Boxes
 
+    @property
+    def volume(self) -> float:
+        """What is dominated between 0 and 1."""
+        return 1.0 - float(self.boxes.gain(np.zeros((1, len(self.unit))))[0])
+
     def points(self, values: Floats) -> Floats:
         """Return values of the models, axes last, as points of the view."""
         back = [scale.back(values[..., axis]) for axis, scale in enumerate(self.scales)]
