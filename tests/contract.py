@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,16 +34,14 @@ from autoopt.runtimes.artifact import artifact_size, read_manifest
 from autoopt.runtimes.layers import grid_of, layer_bits
 from autoopt.targets import load_target
 from autoopt.task import Task
-from autoopt.techniques import TECHNIQUES, load_technique
-from search_spaces import NEUTRAL, thorough
+from autoopt.techniques import load_technique
+from autoopt.techniques._sparse_layers import sparse_weights
+from autoopt.techniques.structured import StructuredPruning
 from tests.applicability import lacking
 from tests.promised import promised_saving, saved_by_weights
+from tests.subjects import FIRST_SPARED, Subject
 
 Outcome = Literal["ok", "refused", "not_applicable", "failed"]
-
-SLOTS = ("student", "pruning", "factorization", "recovery", "quantization")
-SHORTEST = {"epochs", "rounds"}
-"""Settings that are 1 here: how long something is trained."""
 
 RUNTIMES = ("onnxruntime", "openvino", "eager")
 """Those that realise precision each in its own way; compiled takes what eager has written."""
@@ -52,23 +50,6 @@ RECOVERY = ("finetune", {"epochs": 2, "learning_rate": 3e-3})
 
 RECOVERY_OF = {"fresh": ("finetune", {"epochs": 8, "learning_rate": 3e-3})}
 """Nothing is inherited: it has to learn what the original learned in as many epochs."""
-
-AS_USUAL = {"soft_threshold"}
-"""Techniques whose training is the technique: made shorter it is another one."""
-
-VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "channels": (
-        {"importance": "taylor"},
-        {"importance": "stability"},
-        {"allocation": "sensitivity"},
-        {"schedule": "iterative"},
-    ),
-    "heads": ({"importance": "taylor"}, {"allocation": "sensitivity"}),
-    "feed_forward": ({"importance": "stability"}, {"schedule": "iterative"}),
-    "recurrent": ({"importance": "taylor"}, {"schedule": "iterative"}),
-    "sparse": ({"importance": "taylor"}, {"allocation": "sensitivity"}, {"schedule": "iterative"}),
-}
-"""Settings, besides the usual ones, that take another way through a technique."""
 
 SAVED = 0.5
 """Share that must be saved of the bytes that the bits promise over the layers they reach."""
@@ -116,45 +97,6 @@ class Cell:
     reason: str
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A technique with settings.
-
-    Attributes
-    ----------
-    slot, option
-        Where it stands in the table.
-    settings
-        Usual ones, with the shortest training.
-    name
-        The option.
-    """
-
-    slot: str
-    option: str
-    settings: dict[str, Any]
-    name: str
-
-
-def subjects() -> Iterator[Subject]:
-    """Yield every technique of the table."""
-    menu = thorough(2).slots
-    for slot in SLOTS:
-        for option in TECHNIQUES[slot]:
-            if option == NEUTRAL[slot]:
-                continue
-            dimensions = menu[slot].get(option, {})
-            usual = {name: dimension.usual for name, dimension in dimensions.items()}
-            cls = load_technique(slot, option)
-            fields = {field.name for field in dataclasses.fields(cls)}
-            short = set() if option in AS_USUAL else SHORTEST & fields
-            settings: dict[str, Any] = {**usual, **dict.fromkeys(short, 1)}
-            yield Subject(slot, option, settings, option)
-            for variant in VARIANTS.get(option, ()):
-                words = ", ".join(f"{name}={value}" for name, value in variant.items())
-                yield Subject(slot, option, {**settings, **variant}, f"{option}[{words}]")
-
-
 class Contract:
     """Checks techniques on one task.
 
@@ -194,6 +136,7 @@ class Contract:
 
     def _check_structure(self, subject: Subject) -> str:
         recovery = RECOVERY_OF.get(subject.option, RECOVERY)
+        subject, spared = self._named(subject)
         recipe = Recipe.of({subject.slot: (subject.option, subject.settings), "recovery": recovery})
         self.bench.build_network(recipe)
         network = self.bench.network(recipe)
@@ -203,9 +146,30 @@ class Contract:
         again = other.network(recipe)
         self._check_same(network, again)
         promised = _moved(self.task.model, network)
-        if not promised and not (subject.option in WEIGHTS_ONLY and _differ(self.task, network)):
+        if not promised and not (subject.option in WEIGHTS_ONLY and self._changes_weights(subject)):
             raise AssertionError("neither fewer parameters nor more zeros: nothing has changed")
+        if spared:
+            pair = (net.get_submodule(spared) for net in (self.task.model, network))
+            assert not _moved_outputs(*pair), f"{spared!r} was to stay whole"
         return f"{promised or 'other weights'}; {self._check_skill(subject, network)}"
+
+    def _named(self, subject: Subject) -> tuple[Subject, str]:
+        """Put the name of the first layer into settings that speak of it, and return it."""
+        if subject.settings.get("layers") != FIRST_SPARED:
+            return subject, ""
+        technique: Any = load_technique(subject.slot, subject.option)(**subject.settings)
+        if isinstance(technique, StructuredPruning):
+            name = technique.units(self.task.model, self.task).groups[0].name
+        else:
+            name = next(iter(sparse_weights(self.task.model))).rpartition(".")[0]
+        settings = {**subject.settings, "layers": f"{name}=0"}
+        return dataclasses.replace(subject, settings=settings), name
+
+    def _changes_weights(self, subject: Subject) -> bool:
+        """Say whether weights are others before any recovery, which changes them anyhow."""
+        alone = Recipe.of({subject.slot: (subject.option, subject.settings)})
+        self.bench.build_network(alone)
+        return _state_differs(self.task.model, self.bench.network(alone))
 
     def _check_recovery(self, subject: Subject) -> str:
         technique = load_technique("recovery", subject.option)(**subject.settings)
@@ -293,6 +257,8 @@ class Contract:
         bits = read_manifest(folder).realised.get("layers") or {}
         request = self.bench.quantization(recipe)
         promise = promised_saving(self.bench.network(recipe), bits, request.bits)
+        if not promise:
+            raise AssertionError(f"no layer has fewer bits than before: {bits}")
         # What describes the graph may outweigh so small weights; then they count themselves.
         saved = plain - size if plain - size >= SAVED * promise else saved_by_weights(folder)
         if saved < SAVED * promise:
@@ -385,6 +351,12 @@ def _moved(before: nn.Module, after: nn.Module) -> str:
     return f"{zeros:.2f} more zeros" if zeros >= ZEROS else ""
 
 
+def _moved_outputs(before: nn.Module, after: nn.Module) -> bool:
+    """Say whether a layer has lost outputs or single weights."""
+    widths = [len(next(net.parameters())) for net in (before, after)]
+    return widths[0] != widths[1] or _zeros(after) - _zeros(before) >= ZEROS
+
+
 def parameters(network: nn.Module) -> int:
     """Return the number of weights; shared ones count once."""
     return sum(parameter.numel() for parameter in network.parameters())
@@ -393,10 +365,6 @@ def parameters(network: nn.Module) -> int:
 def _zeros(network: nn.Module) -> float:
     weights = [p for p in network.parameters() if p.ndim > 1]
     return sum(int((p == 0).sum()) for p in weights) / sum(p.numel() for p in weights)
-
-
-def _differ(task: Task, network: nn.Module) -> bool:
-    return _state_differs(task.model, network)
 
 
 def _state_differs(first: nn.Module, second: nn.Module) -> bool:

@@ -24,6 +24,7 @@ CHARACTERS = 96
 """Printable ASCII; the last one stands for all others, line breaks among them."""
 WINDOW = 32
 WINDOWS = 900
+MANY_WINDOWS = 500
 
 _FILES = {"decimal": "_pydecimal"}
 
@@ -69,7 +70,19 @@ class Sentences(torch.utils.data.Dataset[Any]):
 @cache
 def text() -> tuple[Tensor, Tensor]:
     """Windows of characters, and the same again: what follows is what is to be foretold."""
-    content = _source("argparse")[: WINDOW * WINDOWS]
+    return _windows("argparse", WINDOWS)
+
+
+@cache
+def much_text() -> tuple[Tensor, Tensor]:
+    """Windows of several modules, as many of each."""
+    found = [_windows(module, MANY_WINDOWS)[0] for module in MODULES]
+    tokens = torch.cat(found)
+    return tokens, tokens.clone()
+
+
+def _windows(module: str, count: int) -> tuple[Tensor, Tensor]:
+    content = _source(module)[: WINDOW * count]
     numbers = [ord(c) - 32 if 32 <= ord(c) < 127 else CHARACTERS - 1 for c in content]
-    tokens = torch.tensor(numbers).view(-1, WINDOW)
+    tokens = torch.tensor(numbers[: len(numbers) // WINDOW * WINDOW]).view(-1, WINDOW)
     return tokens, tokens.clone()

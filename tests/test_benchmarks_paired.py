@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from statistics import mean, stdev
 
 import pytest
+from rich.console import Console
 from scipy.stats import ttest_1samp
 
+from tests.architectures import untrained_task
+from tests.benchmarks import techniques
+from tests.benchmarks.demo_network import INT8, having
 from tests.benchmarks.paired import Comparison, lower_bound
+from tests.benchmarks.progress import told
 from tests.benchmarks.techniques import FIGURES
 
 
@@ -25,13 +31,38 @@ def test_figures_pair_each_seed_with_itself():
 
 
 def test_every_known_result_is_in_the_table():
-    wanted = {
+    on_digits = {
         "distil_gain",
         "taylor_over_random",
         "mixed_over_uniform",
         "iterative_over_oneshot",
         "activation_aware_over_plain",
-        "int8_worst_drop",
-        "half_distilled_drop",
     }
-    assert {measure.__name__ for measure in FIGURES} == wanted
+    losses = {"int8_worst_drop", "half_distilled_drop"}
+    on_text = {f"text_{name}" for name in on_digits}
+    assert {measure.__name__ for measure in FIGURES} == on_digits | on_text | losses
+
+
+def test_figures_can_be_chosen_and_unknown_ones_are_named(monkeypatch: pytest.MonkeyPatch):
+    def planted() -> dict[str, float]:
+        return {"planted": 1.0}
+
+    def other() -> dict[str, float]:
+        raise AssertionError("was not asked for")
+
+    monkeypatch.setattr(techniques, "FIGURES", (planted, other))
+    assert techniques.run(["planted"]) == {"planted": 1.0}
+    with pytest.raises(ValueError, match=r"unknown figures \['plantet'\]; known: planted, other"):
+        techniques.run(["plantet"])
+
+
+def test_how_far_it_is_is_said_where_no_terminal_is():
+    out = io.StringIO()
+    assert list(told([1, 2], ["a", "b"], console=Console(file=out, width=80))) == [1, 2]
+    first, second = out.getvalue().splitlines()
+    assert first.startswith("1 of 2, a: ")
+    assert second.endswith("about 0 s left")
+
+
+def test_integers_are_compared_in_every_runtime_that_has_them():
+    assert set(having(INT8, untrained_task("mlp"))) >= {"onnxruntime", "openvino"}

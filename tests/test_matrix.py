@@ -21,17 +21,10 @@ from search_spaces import NEUTRAL
 from tests import contract
 from tests.applicability import NEEDED_BY, NEEDS, lacking
 from tests.architectures import ARCHITECTURES, trained_task, untrained_task
-from tests.benchmarks.matrix import QUICK, cells, report
-from tests.contract import (
-    SLOTS,
-    Cell,
-    Contract,
-    Subject,
-    guessed_quality,
-    quality,
-    subjects,
-)
+from tests.benchmarks.matrix import QUICK, cells, report, run
+from tests.contract import Cell, Contract, guessed_quality, quality
 from tests.promised import promised_saving
+from tests.subjects import SLOTS, VARIANTS, Subject, subjects
 
 TRANSFORMERS = {"vit", "bert", "gpt2", "llama"}
 EVERY = tuple(subjects())
@@ -39,7 +32,7 @@ EVERY = tuple(subjects())
 
 def test_every_line_of_the_table_is_a_subject():
     listed = {(subject.slot, subject.option) for subject in EVERY}
-    assert {subject.option for subject in EVERY if "[" in subject.name} == set(contract.VARIANTS)
+    assert {subject.option for subject in EVERY if "[" in subject.name} == set(VARIANTS)
     table = {
         (slot, option) for slot in SLOTS for option in TECHNIQUES[slot] if option != NEUTRAL[slot]
     }
@@ -187,6 +180,23 @@ def test_the_contract_judges(
     assert reason in found[1]
 
 
+def test_a_start_that_changes_nothing_fails_whatever_the_recovery_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(contract, "WEIGHTS_ONLY", {"planted"})
+    judge = Contract(trained_task("mlp"), tmp_path)
+    judge.bench.techniques = {"planted": Idle}
+    outcome, reason = judge.check(Subject("pruning", "planted", {}, "planted"))
+    assert (outcome, "nothing has changed" in reason) == ("failed", True)
+
+
+def test_a_precision_that_reaches_no_layer_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contract, "promised_saving", lambda *_: 0)
+    judge = Contract(trained_task("mlp"), tmp_path)
+    outcome, reason = judge.check(Subject("quantization", "packed", {"bits": 4}, "packed"))
+    assert (outcome, "no layer has fewer bits" in reason) == ("failed", True)
+
+
 def test_a_recovery_that_changes_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(contract, "load_technique", lambda slot, option: Idle)
     judge = Contract(trained_task("mlp"), tmp_path)
@@ -222,6 +232,21 @@ def test_every_runtime_serves_a_precision_or_refuses_it(
     found = judge.check(Subject("quantization", "static_int8", {}, "static_int8"))
     assert found[0] == outcome
     assert reason in found[1]
+
+
+def test_an_unknown_architecture_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown architectures \['resnett'\]; known: mlp, "):
+        run(["mlp", "resnett"])
+
+
+def test_the_layer_that_is_named_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (spared,) = (subject for subject in EVERY if subject.name == "sparse[layers=first=0]")
+    judge = Contract(trained_task("mlp"), tmp_path)
+    assert judge.check(spared)[0] == "ok"
+    settings = {**spared.settings, "layers": "layers.2.linear=0"}
+    lying = dataclasses.replace(spared, settings=settings)
+    monkeypatch.setattr(Contract, "_named", lambda self, _: (lying, "layers.0"))
+    assert judge.check(spared) == ("failed", "AssertionError: 'layers.0' was to stay whole")
 
 
 def test_the_report_counts_and_prints_every_cell():

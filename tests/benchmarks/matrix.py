@@ -11,12 +11,13 @@ from pathlib import Path
 
 from rich.box import MARKDOWN
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from tests.architectures import ARCHITECTURES, trained_task
+from tests.benchmarks.progress import told
 from tests.benchmarks.registry import Report
-from tests.contract import Cell, Contract, Subject, subjects
+from tests.contract import Cell, Contract
+from tests.subjects import Subject, subjects
 
 QUICK = ("mlp", "resnet", "gpt2")
 """A table, images, text: one of each for the quick run."""
@@ -27,9 +28,19 @@ WIDEST = 200
 """Characters of a line: the matrix must not be folded where no terminal is."""
 
 
-def run() -> Report:
-    """Check all of them and print the matrix."""
-    return report(cells(_watched(ARCHITECTURES)), console=Console(width=WIDEST))
+def run(names: Sequence[str] = ()) -> Report:
+    """Check every technique on the architectures named, or on all of them, and print the matrix.
+
+    Raises
+    ------
+    ValueError
+        If a name is no architecture; the message lists the known ones.
+    """
+    if unknown := set(names) - set(ARCHITECTURES):
+        raise ValueError(
+            f"unknown architectures {sorted(unknown)}; known: {', '.join(ARCHITECTURES)}"
+        )
+    return report(cells(_watched(names or ARCHITECTURES)), console=Console(width=WIDEST))
 
 
 def run_quick() -> Report:
@@ -38,8 +49,9 @@ def run_quick() -> Report:
 
 
 def _watched(names: Iterable[str]) -> Iterable[str]:
-    """Show on standard error how far it is, with an estimate."""
-    return track(list(names), "architectures", console=Console(stderr=True))
+    """Say on standard error how far it is, with an estimate."""
+    listed = list(names)
+    return told(listed, listed)
 
 
 def cells(architectures: Iterable[str], chosen: Sequence[Subject] = ()) -> Iterator[Cell]:

@@ -49,10 +49,16 @@ class Comparison:
         }
 
 
-def compare(task_of: Callable[[int], Task], better: Make, weaker: Make) -> Comparison:
+def compare(
+    task_of: Callable[[int], Task],
+    better: Make,
+    weaker: Make,
+    *,
+    seeds: Sequence[int] | None = None,
+) -> Comparison:
     """Make both networks of every seed's task and measure them on its test part."""
     rows = []
-    for seed in SEEDS:
+    for seed in SEEDS if seeds is None else seeds:
         task = task_of(seed)
         networks = (task.model, better(task.model, task), weaker(task.model, task))
         rows.append([accuracy(network, task) for network in networks])
@@ -70,9 +76,9 @@ def lower_bound(differences: Sequence[float]) -> float:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, task: Task) -> float:
-    """Return the accuracy on the test part, in points."""
+    """Return the task's metric, an accuracy, on its test part, in points."""
     outputs = task.forward(network.eval(), task.test.inputs())
-    return 100 * float((outputs.argmax(1) == task.test.targets()).float().mean())
+    return 100 * task.metric(task.test.targets().numpy(), outputs.numpy())
 
 
 @cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,45 +19,65 @@ from autoopt.precision import Grid, quantizable, store
 from autoopt.runtimes.layers import grid_of, layer_bits, resolve
 from autoopt.task import Task, make_task
 from autoopt.techniques.quantization_stored import MixedPrecision, WeightOnly
-from tests.benchmarks.paired import Comparison
+from tests.benchmarks.paired import Make, compare
 
-SEEDS = range(10)
+SEEDS = tuple(range(10))
 EPOCHS = 12
 WIDTH = 5
-# The same bytes, spent on a scale for every 16 weights of all layers, or for every 32 and on 8 bits
-# for the most sensitive layers. Every runtime serves both.
-UNIFORM = WeightOnly(2, "affine", group=16)
-MIXED = MixedPrecision(2, raised=8, scheme="affine", group=32)
 
 
-def mixed_over_uniform(seeds: Sequence[int] = SEEDS) -> Mapping[str, float]:
-    """Compare sensitivity-guided mixed precision with uniform precision of no smaller size.
+@dataclass(frozen=True)
+class EqualSize:
+    """The same bytes, spent on small groups everywhere, or on the most sensitive layers.
 
-    The share of raised layers is the largest that fits. The networks are small, so that few bits
-    cost something.
+    Attributes
+    ----------
+    uniform
+        A scale for every few weights of all layers.
+    mixed
+        One for every so many more, and 8 bits for the layers that lose most: as many of them as
+        make it no larger than `uniform`.
     """
-    rows = []
-    for seed in seeds:
-        task = _small_task(seed)
-        uniform = grids(UNIFORM.request(), task.model)
-        mixed = guided(task, size_of(task.model, uniform))
-        rows.append([_accuracy(task, chosen) for chosen in ({}, mixed, uniform)])
-    columns = (tuple(column) for column in zip(*rows, strict=True))
-    return Comparison(*columns).figures("mixed_over_uniform")
+
+    uniform: WeightOnly
+    mixed: MixedPrecision
+
+    def ways(self) -> tuple[Make, Make]:
+        """Return both as networks with the numbers that every runtime restores."""
+        return self.in_mixed, self.in_uniform
+
+    def in_uniform(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return a copy in uniform precision."""
+        return on_grids(model, grids(self.uniform.request(), model))
+
+    def in_mixed(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return a copy in mixed precision."""
+        budget = size_of(model, grids(self.uniform.request(), model))
+        return on_grids(model, self.guided(task, budget))
+
+    def guided(self, task: Task, budget: int) -> Mapping[str, Grid]:
+        """Return what `mixed` resolves to with the largest share that fits into a size."""
+        losses = sensitivity(task.model, task, self.mixed.request())
+        order = sorted(losses, key=losses.__getitem__, reverse=True)
+        found: Mapping[str, Grid] = {}
+        for raised in range(len(order)):
+            request = replace(self.mixed, share=raised / len(order)).request()
+            tried = grids(resolve(request, task.model, order), task.model)
+            if size_of(task.model, tried) > budget:
+                break
+            found = tried
+        return found
 
 
-def guided(task: Task, budget: int) -> Mapping[str, Grid]:
-    """Return what `MixedPrecision` resolves to with the largest share that fits into a size."""
-    losses = sensitivity(task.model, task, MIXED.request())
-    order = sorted(losses, key=losses.__getitem__, reverse=True)
-    found: Mapping[str, Grid] = {}
-    for raised in range(len(order)):
-        request = replace(MIXED, share=raised / len(order)).request()
-        tried = grids(resolve(request, task.model, order), task.model)
-        if size_of(task.model, tried) > budget:
-            break
-        found = tried
-    return found
+BY_GROUPS = EqualSize(
+    WeightOnly(2, "affine", group=16), MixedPrecision(2, raised=8, scheme="affine", group=32)
+)
+
+
+def mixed_over_uniform() -> Mapping[str, float]:
+    """Compare both on small networks, which few bits cost something."""
+    found = compare(small_task, *BY_GROUPS.ways(), seeds=SEEDS)
+    return found.figures("mixed_over_uniform")
 
 
 def grids(request: Quantization, network: nn.Module) -> Mapping[str, Grid]:
@@ -65,7 +86,8 @@ def grids(request: Quantization, network: nn.Module) -> Mapping[str, Grid]:
     return {name: grid_of(request, count) for name, count in bits.items()}
 
 
-def _small_task(seed: int) -> Task:
+@cache
+def small_task(seed: int) -> Task:
     """Return a small trained network and its split of scikit-learn's digits."""
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -105,12 +127,10 @@ def size_of(network: nn.Module, chosen: Mapping[str, Grid]) -> int:
     return sum(store(weights[name].rows(), grid).size for name, grid in chosen.items())
 
 
-def _accuracy(task: Task, chosen: Mapping[str, Grid]) -> float:
-    """Return points of accuracy on the test part, with the numbers that every runtime restores."""
-    network = copy.deepcopy(task.model)
+def on_grids(model: nn.Module, chosen: Mapping[str, Grid]) -> nn.Module:
+    """Return a copy with the nearest weights that each layer's grid has."""
+    network = copy.deepcopy(model)
     weights = quantizable(network)
     for name, grid in chosen.items():
         weights[name].tensor.data = weights[name].on_grid(grid)
-    with torch.no_grad():
-        outputs = task.forward(network, task.test.inputs()).numpy()
-    return 100 * task.metric(task.test.targets().numpy(), outputs)
+    return network

@@ -1,18 +1,20 @@
+"""Distillation against fine-tuning: both teach the same small student on the same few samples."""
+
 from __future__ import annotations
 
 import pytest
 
 from tests.benchmarks import paired
-from tests.benchmarks.distil_gain import SAMPLES, _scarce, _student, distil_gain
 from tests.benchmarks.paired import perceptron_task
+from tests.benchmarks.techniques import LESSONS, distil_gain
 
 
 def test_student_and_data_are_small() -> None:
     task = perceptron_task(0)
-    scarce = _scarce(task)
-    assert len(scarce.train) == SAMPLES < len(task.train)
-    assert len(scarce.teacher_outputs()) == SAMPLES
-    student = _student(task.model, task)
+    scarce = LESSONS.scarce(task)
+    assert len(scarce.train) == LESSONS.samples < len(task.train)
+    assert len(scarce.teacher_outputs()) == LESSONS.samples
+    student = LESSONS.student(task.model, task)
     count = sum(p.numel() for p in student.parameters())
     assert count < 0.2 * sum(p.numel() for p in task.model.parameters())
 
