@@ -9,7 +9,6 @@ the demo's network over five folds. Names given after `techniques` choose among 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,9 +26,6 @@ from tests.benchmarks.text import (
     text_taylor_over_random,
 )
 from tests.benchmarks.ways import Lessons, factors, schedules
-
-if TYPE_CHECKING:
-    pass
 
 LESSONS = Lessons(width=0.25, samples=100, epochs=30, rate=1e-2)
 
