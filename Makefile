@@ -36,6 +36,8 @@ style: $(STAMP)
 check: style ## Style, types, floors and the quick tests
 	$(BIN)/python -m pytest -m "not slow"
 
+# The screenshots of the browser tests stay here, to be looked at.
+test: export AUTOOPT_TEST_ARTEFACTS ?= $(CURDIR)/artefacts
 test: style chromium ## Everything: style, types, floors and all tests
 	$(BIN)/python -m pytest
 
@@ -55,7 +57,7 @@ demo: $(STAMP) ## Search a small CNN for five minutes, export the pick, check it
 lab: $(STAMP) ## Open the quickstart notebook in JupyterLab
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
 
-clean: ## Remove .venv, caches and demo output
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache \
+clean: ## Remove .venv, caches, demo output and screenshots
+	rm -rf $(VENV) build dist demo-output artefacts .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache .hypothesis
 	find autoopt search_spaces tests -name __pycache__ -type d -prune -exec rm -rf {} +

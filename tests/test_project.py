@@ -228,3 +228,23 @@ def test_the_table_of_floors_in_the_readme_names_every_module():
     modules = set(re.findall(r"\w+", " ".join(layers))) - {"__main__"}
     named = set(re.findall(r"`(\w+)/?`", table))
     assert modules - named == set()
+
+
+@checkout
+def test_make_test_keeps_its_screenshots_in_a_folder_that_git_ignores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AUTOOPT_TEST_ARTEFACTS", "MAKEFLAGS", "MAKELEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "kept in %s" "$AUTOOPT_TEST_ARTEFACTS"\n')
+    python.chmod(0o755)
+    # Style and chromium count as done, and pytest is the script.
+    command = ["make", "-s", "-o", "style", "-o", "chromium", f"BIN={tmp_path}", "test"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said == f"kept in {ROOT / 'artefacts'}"
+    ignored = ["git", "check-ignore", "--quiet", "artefacts/panel-light.png"]
+    assert subprocess.run(ignored, cwd=ROOT, check=False).returncode == 0
+    command = ["make", "-n", "clean"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "artefacts" in said.split()
