@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from autoopt.constraint import drop_constraint, parse_constraints
+from autoopt.constraint import Constraint, drop_constraint, parse_constraints
 from autoopt.errors import ConstraintError
 from autoopt.front import Front
 from autoopt.history import History
@@ -13,13 +13,13 @@ from autoopt.measurement import Axis
 from autoopt.record import Record
 
 USUAL_DROP = 0.01
-"""Loss of quality that a recommendation allows when the search was given no bound."""
+"""Loss of quality that a recommendation allows where nothing bounds the quality."""
 
 
 def recommended(history: History) -> Record | None:
     """Return the fastest record within the bounds of the search, or None.
 
-    A search without any bound is taken to allow `USUAL_DROP` of the quality.
+    A search that does not bound the quality is taken to allow `USUAL_DROP` of it.
     """
     if history.settings is None or 0 not in history.raw:
         return None
@@ -49,25 +49,30 @@ def bounded_front(
 
     Notes
     -----
-    Where nobody set any bound, `USUAL_DROP` of the quality may be lost: without one, the best
-    would be whatever is fastest, right or wrong.
+    Where nothing bounds the quality, `USUAL_DROP` of it may be lost, whatever else is bounded:
+    the fastest of at most 20 MB would be the fastest at all, right or wrong.
     """
     settings, front = history.settings, history.front
     if settings is None:
         return front
-    given = (*settings.constraints, *(constraints or ()))
-    drop = settings.max_drop if max_drop is None else max_drop
-    if drop is None and not given:
-        drop = USUAL_DROP
+    quality, original = settings.axes[0], history.raw.get(0)
     bounds = [
         *parse_constraints(settings.constraints, settings.bounded_axes),
         *parse_constraints(constraints, settings.bounded_axes),
     ]
-    original = history.raw.get(0)
+    drop = settings.max_drop if max_drop is None else max_drop
+    if drop is None and not any(_limits(bound, quality) for bound in bounds):
+        drop = USUAL_DROP
     if drop is not None and original is not None:
-        bound = drop_constraint(settings.axes[0], original, drop)
+        bound = drop_constraint(quality, original, drop)
         bounds += [bound] if bound else []
     return replace(front, constraints=tuple(bounds))
+
+
+def _limits(bound: Constraint, quality: Axis) -> bool:
+    """Say whether a bound limits how bad the quality may be."""
+    worse = "<=" if quality.direction == "minimize" else ">="
+    return bound.objective == quality.name and bound.sense == worse
 
 
 def speed_axis(front: Front) -> str:

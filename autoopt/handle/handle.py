@@ -129,7 +129,7 @@ class Search:
             Name of an objective of this search; latency when absent.
         max_drop
             How much worse than the original the quality may be; when absent the search's own
-            bounds hold, and where it has none, one point of accuracy (0.01).
+            bounds hold, and where none is of the quality, one point of it (0.01).
         constraints
             Further bounds, as in `autoopt.search`; those of the search hold too.
 

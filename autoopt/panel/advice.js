@@ -36,16 +36,26 @@ function reasonOf(store) {
     .filter((o) => o.name in store.filter().bounds)
     .map((o) => boundWords(o, store.filter().bounds[o.name]));
   const superlative = speed.name === "latency" ? "the fastest" : `the best in ${speed.label}`;
-  const keeps = kept.length ? ` that keeps ${kept.join(", ")}`
-    : found.original >= 0 && speed !== quality ? ` that loses at most ${qualityWords(quality, USUAL_DROP)} of ${quality.label}` : "";
+  const held = [...(kept.length ? [`keeps ${kept.join(", ")}`] : []), ...usualWords(store)];
+  const keeps = held.length && ` that ${held.join(" and ")}`;
   const compared = found.original >= 0 && place !== found.original
     ? `: ${comparedWords(trials, objectives, place, found.original)} against the original` : "";
-  return `#${trials.number[place]} is ${superlative}${keeps}${compared}.${tieWords(store, speed)}`;
+  return `#${trials.number[place]} is ${superlative}${keeps || ""}${compared}.${tieWords(store, speed)}`;
+}
+
+// The limit of the quality that nobody named and that holds all the same.
+function usualWords(store) {
+  const quality = store.objectives()[0];
+  const isHeld = store.found.original >= 0 && speedOf(store.objectives()) !== quality && !isQualityBounded(quality, store.filter());
+  return isHeld ? [`loses at most ${qualityWords(quality, USUAL_DROP)} of ${quality.label}`] : [];
 }
 
 function nothingWords(store) {
   if (!store.trials.size) return store.alive() ? "The original is measured first, then each technique alone. What to take, and why, stands here from then on." : "";
   if (store.trials.failures.size === store.trials.size) return "Every candidate so far failed. Why, at the foot, holds the causes and logs.";
+  if (store.found.members.length) {
+    return `No strategy that meets these needs ${usualWords(store)[0]}: say which ${store.objectives()[0].label} you need, or loosen another need.`;
+  }
   return "No strategy measured so far meets these needs: loosen one, or wait.";
 }
 

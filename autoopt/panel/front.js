@@ -1,6 +1,6 @@
 // What follows from the columns and the filter: who passes, the front, the pick, the knee.
 
-const USUAL_DROP = 0.01; // loss of quality that is allowed where nothing was said, as in advice.py
+const USUAL_DROP = 0.01; // loss of quality that is allowed where nothing bounds it, as in advice.py
 
 function analyse(trials, objectives, filter) {
   const pass = passing(trials, filter);
@@ -66,11 +66,17 @@ function recommend(trials, objectives, filter, { members, original }) {
   const quality = objectives[0];
   if (!quality) return -1;
   const speed = speedOf(objectives);
-  const asked = Object.keys(filter.bounds).length > 0;
-  if (asked || original < 0) return bestOf(trials, speed, members);
+  if (original < 0 || isQualityBounded(quality, filter)) return bestOf(trials, speed, members);
   const limit = usualLimit(trials, quality, original);
   return bestOf(trials, speed, members.filter((place) =>
     !better(quality, limit, trials.value(quality.name, place))));
+}
+
+// Whether the needs say how much of the quality may be lost. A need of anything else does not: under
+// "size ≤ 20" alone the best would be whatever is fastest, right or wrong.
+function isQualityBounded(quality, filter) {
+  const [low, high] = filter.bounds[quality.name] ?? [null, null];
+  return (quality.direction === "minimize" ? high : low) !== null;
 }
 
 function usualLimit(trials, quality, original) {

@@ -257,6 +257,26 @@ def test_one_more_point_and_what_it_would_cost(page: Page):
     )
 
 
+@pytest.mark.parametrize("need", [{"size": [None, 20]}, {"accuracy": [None, 0.995]}])
+def test_a_need_that_does_not_bound_the_quality_keeps_the_usual_limit_of_it(
+    page: Page, need: dict[str, Any]
+):
+    rows = curve([(10.0, 0.99), (5.0, 0.985), (0.5, 0.11)])
+    panel = show_panel(page, rows, filter=parse_filter({"bounds": need}))
+    said = advice(panel)
+    assert "#1 is the fastest that keeps " in said
+    assert " and loses at most 1.0 pt of accuracy: 2.0× and −0.5 pt against the original" in said
+    panel.update(filter=parse_filter({"bounds": {"accuracy": [0.1, None]}}))
+    assert "#2 is the fastest that keeps accuracy ≥ 0.1: " in advice(panel)
+
+
+def test_needs_that_only_a_broken_model_meets_recommend_none_and_say_why(page: Page):
+    rows = curve([(10.0, 0.99), (5.0, 0.985), (0.5, 0.11)])
+    panel = show_panel(page, rows, filter=parse_filter({"bounds": {"latency": [None, 1]}}))
+    assert "No strategy that meets these needs loses at most 1.0 pt of accuracy" in advice(panel)
+    assert panel.shown() == 1
+
+
 def test_where_one_more_point_gains_nothing_the_next_faster_one_is_named(page: Page):
     panel = show_panel(page, curve([(10.0, 0.99), (5.0, 0.985), (1.0, 0.9)]))
     assert "one more point would gain nothing; the next faster one, #2, is 5.00×" in advice(panel)
