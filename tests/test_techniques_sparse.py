@@ -149,6 +149,19 @@ def test_an_iterative_schedule_rises_as_a_cube_and_ends_at_the_share():
     assert not SparsePruning().trains
 
 
+def test_a_layer_with_a_share_of_its_own_rises_to_it_as_the_others_do(monkeypatch):
+    shares = []
+
+    def seen(network: nn.Module, task: Any) -> nn.Module:
+        shares.append(float((network.get_parameter("3.weight") == 0).float().mean()))
+        return network
+
+    monkeypatch.setattr("autoopt.techniques.sparse.train_on", seen)
+    task = task_of("plain")
+    SparsePruning(0.5, layers="3=0.8", schedule="iterative", epochs=4).rewrite(task.model, task)
+    assert shares == pytest.approx([cubic(step, 4, 0.8) for step in (1, 2, 3, 4)], abs=0.001)
+
+
 def test_shrinking_and_training_in_turn_leaves_zeros():
     task = task_of("plain")
     network = SoftThreshold(1.0, epochs=2).apply(task.model, task)

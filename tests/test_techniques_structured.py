@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from autoopt.errors import RefusedError
 from autoopt.plan import Assign, Drop, Keep
 from autoopt.replay import replay
+from autoopt.techniques._allocation import Allocation
 from autoopt.techniques._call_order import same_as_zeroed
 from autoopt.techniques._channel_units import ChannelUnits
 from autoopt.techniques._contributions import calibration_loss, contributions
@@ -287,6 +288,48 @@ def test_iterative_pruning_trains_between_its_steps_and_ends_at_the_ratio():
     assert not torch.equal(
         next(iter(again.parameters())).detach(), next(iter(network.parameters())).detach()
     )
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"ratio": 0.25, "layers": "1=0.5"},
+        {"ratio": 0.5, "layers": "1=0.25"},
+        {"ratio": 0.5, "layers": "1=0"},
+        {"ratio": 0.5, "layers": "3=0.25, 6=0.75"},
+        {"ratio": 0.5, "slope": 0.5},
+        {"ratio": 0.7, "slope": -1.0},
+    ],
+    ids=str,
+)
+def test_however_many_steps_the_widths_in_the_end_are_those_of_one_cut(own, steps):
+    task = task_of("plain")
+
+    def widths(**schedule: Any) -> dict[str, int]:
+        pruning = ChannelPruning(**{"allocation": "uniform", **own, **schedule})
+        network = pruning.apply(task.model, task)
+        return {group.name: group.size for group in pruning.units(network, task).groups}
+
+    assert widths(schedule="iterative", epochs=steps) == widths()
+
+
+@pytest.mark.parametrize("allocation", ["global", "sensitivity"])
+def test_in_steps_a_ratio_counts_the_layers_alone_that_have_no_share_of_their_own(allocation):
+    task = task_of("plain")
+    pruning = ChannelPruning(0.5, "l2", allocation, layers="1=0", schedule="iterative", epochs=4)
+    network = pruning.apply(task.model, task)
+    left = {group.name: group.size for group in pruning.units(network, task).groups}
+    assert left.pop("1") == 32
+    assert sum(left.values()) == pytest.approx(32, abs=8)
+
+
+def test_the_most_that_goes_of_a_layer_is_of_what_it_had_at_first():
+    whole = {"a": 100, "b": 100}
+    now = {"a": torch.zeros(20), "b": torch.arange(100.0) + 1}
+    shares = Allocation(0.5, most=0.9).shares(now, lambda name, share: 0.0, whole=whole)
+    assert shares["a"] == pytest.approx(0.5)
+    assert Allocation(0.1).shares(now, lambda name, share: 0.0, whole=whole) == {"a": 0, "b": 0}
 
 
 def test_late_stages_lose_more_where_the_slope_says_so():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -59,8 +59,15 @@ class Allocation:
             )
         read_layers(self.layers)
 
-    def shares(self, scores: Mapping[str, Tensor], sensitivity: Sensitivity) -> dict[str, float]:
-        """Return the share that goes of each layer.
+    def shares(
+        self,
+        scores: Mapping[str, Tensor],
+        sensitivity: Sensitivity,
+        *,
+        whole: Mapping[str, int] | None = None,
+        part: float = 1.0,
+    ) -> dict[str, float]:
+        """Return the share that goes of each layer, of what it has now.
 
         Parameters
         ----------
@@ -68,33 +75,64 @@ class Allocation:
             Layer → importance of its units, in the order in which they run.
         sensitivity
             ``sensitivity(layer, share)`` gives the rise of the loss when that share goes there.
+        whole
+            Layer → number of units before the first of several cuts, of which ratio, own shares
+            and the most are shares. Without it, as many as there are scores.
+        part
+            Part of the way that this cut goes, as `cubic` gives it.
         """
+        now = {name: values.numel() for name, values in scores.items()}
+        sizes = {name: (whole or now).get(name, size) for name, size in now.items()}
         fixed = read_layers(self.layers)
         own = {name: share_of(name, fixed, -1.0) for name in scores}
+        found = {
+            name: _of_now(part * share, sizes[name], now[name])
+            for name, share in own.items()
+            if share >= 0
+        }
         free = {name: scores[name] for name, share in own.items() if share < 0}
-        found = self._free_shares(free, sensitivity) if free else {}
-        return {name: min(self.most, found.get(name, own[name])) for name in scores}
+        if free:
+            found |= self._free_shares(free, sensitivity, sizes, part * self.ratio)
+        most = {name: _of_now(self.most, sizes[name], now[name]) for name in now}
+        return {name: max(0.0, min(most[name], found[name])) for name in scores}
 
     def _free_shares(
-        self, scores: Mapping[str, Tensor], sensitivity: Sensitivity
+        self,
+        scores: Mapping[str, Tensor],
+        sensitivity: Sensitivity,
+        whole: Mapping[str, int],
+        ratio: float,
     ) -> dict[str, float]:
+        now = {name: values.numel() for name, values in scores.items()}
+        # Of what is left now, so that what rounding kept last time goes this time.
+        share = _of_now(ratio, sum(whole[name] for name in now), sum(now.values()))
+        if self.kind == "uniform":
+            # Of what each had at first, so that several cuts end where a single one does.
+            sizes = {name: whole[name] for name in now}
+            found = _scaled(self._tilt(tuple(now)), sizes, ratio, dict.fromkeys(now, self.most))
+            return {name: _of_now(found[name], whole[name], now[name]) for name in now}
+        if share <= 0:
+            return dict.fromkeys(now, 0.0)
         if self.kind == "global":
-            return _lowest_of_all(scores, self.ratio)
-        wishes = dict.fromkeys(scores, 1.0)
-        if self.kind == "sensitivity":
-            rises = {name: max(0.0, sensitivity(name, self.ratio)) for name in scores}
-            middle = max(median(rises.values()), 1e-12)
-            wishes = {name: 1 / (1 + rise / middle) for name, rise in rises.items()}
-        elif len(scores) > 1:
-            last = len(scores) - 1
-            wishes = {
-                name: 1 + self.slope * (2 * number / last - 1) for number, name in enumerate(scores)
-            }
-        sizes = {name: scores[name].numel() for name in scores}
-        return _scaled(wishes, sizes, self.ratio, self.most)
+            return _lowest_of_all(scores, share)
+        rises = {name: max(0.0, sensitivity(name, share)) for name in scores}
+        middle = max(median(rises.values()), 1e-12)
+        wishes = {name: 1 / (1 + rise / middle) for name, rise in rises.items()}
+        most = {name: _of_now(self.most, whole[name], now[name]) for name in now}
+        return _scaled(wishes, now, share, most)
+
+    def _tilt(self, names: Sequence[str]) -> dict[str, float]:
+        last = max(1, len(names) - 1)
+        slope = self.slope if len(names) > 1 else 0.0
+        return {name: 1 + slope * (2 * place / last - 1) for place, name in enumerate(names)}
 
 
-def cubic(step: int, steps: int, ratio: float) -> float:
+def _of_now(share: float, whole: int, now: int) -> float:
+    """Return which share of what there is now must go, so that `share` of the whole is gone."""
+    return share if whole == now else 1 - (1 - share) * whole / now
+
+
+def cubic(step: int, steps: int, ratio: float = 1.0) -> float:
     """Return the share that is gone after a step, ratio · (1 − (1 − step / steps)³).
 
     Fast while much is redundant, slow at the end (Zhu & Gupta 2017, arXiv 1710.01878).
@@ -111,17 +149,22 @@ def _lowest_of_all(scores: Mapping[str, Tensor], ratio: float) -> dict[str, floa
 
 
 def _scaled(
-    wishes: Mapping[str, float], sizes: Mapping[str, int], ratio: float, most: float
+    wishes: Mapping[str, float],
+    sizes: Mapping[str, int],
+    ratio: float,
+    most: Mapping[str, float],
 ) -> dict[str, float]:
-    """Return shares in proportion to the wishes, none above `most`, that make up the ratio."""
+    """Return shares in proportion to the wishes, none above its most, that make up the ratio."""
     shares = dict.fromkeys(wishes, 0.0)
     total = sum(sizes.values())
     for _ in range(ROUNDS):
         missing = ratio * total - sum(shares[name] * sizes[name] for name in sizes)
-        open_ = {name: wish for name, wish in wishes.items() if shares[name] < most and wish > 0}
+        open_ = {
+            name: wish for name, wish in wishes.items() if shares[name] < most[name] and wish > 0
+        }
         weight = sum(wish * sizes[name] for name, wish in open_.items())
         if missing < 1e-9 * total or not weight:
             break
         for name, wish in open_.items():
-            shares[name] = min(most, shares[name] + missing * wish / weight)
+            shares[name] = min(most[name], shares[name] + missing * wish / weight)
     return shares

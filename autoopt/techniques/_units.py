@@ -93,7 +93,8 @@ class UnitGroup:
         return tuple(sorted(set(range(self.size)) - set(self.kept(scores, share))))
 
     def _count(self, share: float) -> int:
-        left = self.size * (1 - share)
+        # Exact, so that several cuts round where a single one does.
+        left = round(self.size * (1 - share), 6)
         if not self.aligned:
             return max(1, round(left))
         if share <= 0:

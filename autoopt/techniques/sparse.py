@@ -68,7 +68,7 @@ class SparsePruning(Rewriting):
         check_choice("importance", self.importance, IMPORTANCES)
         check_choice("schedule", self.schedule, SCHEDULES)
         check_epochs(self.epochs)
-        self._allocation(self.sparsity)
+        self._allocation()
 
     @property
     def trains(self) -> bool:
@@ -92,10 +92,10 @@ class SparsePruning(Rewriting):
             raise RefusedError(reason)
         network = copy.deepcopy(model).eval()
         if self.schedule == "one_shot":
-            self._zero(network, task, self.sparsity)
+            self._zero(network, task)
         else:
             for step in range(1, self.epochs + 1):
-                self._zero(network, task, cubic(step, self.epochs, self.sparsity))
+                self._zero(network, task, cubic(step, self.epochs))
                 network = train_on(network, task)
         return network, ()
 
@@ -103,7 +103,7 @@ class SparsePruning(Rewriting):
         """Say that a network has nothing to zero, or None."""
         return None if sparse_weights(model) else NO_WEIGHTS
 
-    def _zero(self, network: nn.Module, task: Task, sparsity: float) -> None:
+    def _zero(self, network: nn.Module, task: Task, part: float = 1.0) -> None:
         weights = sparse_weights(network)
         scores = weight_scores(network, task, self.importance)
         # What is zero already counts as gone, whatever its score.
@@ -119,12 +119,12 @@ class SparsePruning(Rewriting):
             weight.data.copy_(kept)
             return loss - before
 
-        shares = self._allocation(sparsity).shares(scores, rise)
+        shares = self._allocation().shares(scores, rise, part=part)
         for name, weight in weights.items():
             zero_lowest(weight, scores[name], shares[name])
 
-    def _allocation(self, sparsity: float) -> Allocation:
-        return Allocation(sparsity, self.allocation, self.slope, self.layers, MOST_OF_A_LAYER)
+    def _allocation(self) -> Allocation:
+        return Allocation(self.sparsity, self.allocation, self.slope, self.layers, MOST_OF_A_LAYER)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -113,8 +114,20 @@ class StructuredPruning(Rewriting):
             )
         return network, edits
 
-    def cut(self, network: nn.Module, task: Task, ratio: float) -> tuple[Edit, ...]:
-        """Return the edits that remove a ratio of the units of a network."""
+    def cut(
+        self,
+        network: nn.Module,
+        task: Task,
+        ratio: float,
+        *,
+        whole: Mapping[str, int] | None = None,
+        part: float = 1.0,
+    ) -> tuple[Edit, ...]:
+        """Return the edits that remove a ratio of the units of a network.
+
+        Where it is one of several cuts, `whole` says how many units each group had before the
+        first, and `part` which part of the way this one goes; see `Allocation.shares`.
+        """
         units = self.units(network, task)
         groups = {group.name: group for group in units.groups}
         scores = unit_scores(network, task, tuple(groups.values()), self.importance)
@@ -123,26 +136,20 @@ class StructuredPruning(Rewriting):
             group = groups[name]
             return sensitivity(network, task, group, group.lowest(scores[name], share))
 
-        shares = self._allocation(ratio).shares(scores, rise)
+        shares = self._allocation(ratio).shares(scores, rise, whole=whole, part=part)
         kept = {name: group.kept(scores[name], shares[name]) for name, group in groups.items()}
         return units.edits(kept)
 
     def _step_by_step(self, model: nn.Module, task: Task) -> tuple[nn.Module, tuple[Edit, ...]]:
         network = copy.deepcopy(model).eval()
         edits: tuple[Edit, ...] = ()
-        before = self._count(network, task)
+        whole = {group.name: group.size for group in self.units(network, task).groups}
         for step in range(1, self.epochs + 1):
-            # Of what is left now, so that what rounding kept last time goes this time.
-            left = (1 - cubic(step, self.epochs, self.ratio)) * before
-            ratio = 1 - left / self._count(network, task)
-            if ratio > 0:
-                more = self.cut(network, task, ratio)
-                network, edits = replay(network, more), (*edits, *more)
-            network = train_on(network, task)
+            part = cubic(step, self.epochs)
+            more = self.cut(network, task, self.ratio, whole=whole, part=part)
+            network = train_on(replay(network, more), task)
+            edits = (*edits, *more)
         return network, edits
-
-    def _count(self, network: nn.Module, task: Task) -> int:
-        return sum(group.size for group in self.units(network, task).groups)
 
     def _allocation(self, ratio: float) -> Allocation:
         return Allocation(ratio, self.allocation, self.slope, self.layers, MOST_OF_A_LAYER)
