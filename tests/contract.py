@@ -29,15 +29,14 @@ from autoopt.measure.measure import score
 from autoopt.precision import quantizable
 from autoopt.recipe import QAT, Recipe
 from autoopt.runtimes import load_runtime
-from autoopt.runtimes.agreement import SAMPLES, compare
 from autoopt.runtimes.artifact import artifact_size, read_manifest
-from autoopt.runtimes.layers import grid_of, layer_bits
 from autoopt.targets import load_target
 from autoopt.task import Task
 from autoopt.techniques import load_technique
 from autoopt.techniques._sparse_layers import sparse_weights
 from autoopt.techniques.structured import StructuredPruning
 from tests.applicability import lacking
+from tests.few_bits import lost_by_bits
 from tests.promised import promised_saving, saved_by_weights
 from tests.subjects import FIRST_SPARED, Subject
 
@@ -223,7 +222,8 @@ class Contract:
                 found = self._check_artifact(subject, runtime, recipe)
                 words["ok"].append(f"{runtime}: {found}")
             except DisagreementError as wrong:
-                lossy = self._loses_by_itself(recipe)
+                request, network = self.bench.quantization(recipe), self.bench.network(recipe)
+                lossy = lost_by_bits(network, request, runtime, self.task)
                 words["refused" if lossy else "failed"].append(f"{runtime}: {lossy or wrong}")
             except AssertionError as shortfall:
                 words["failed"].append(f"{runtime} falls short: {shortfall}")
@@ -231,24 +231,6 @@ class Contract:
                 words["refused"].append(f"{runtime}: {reason}")
         outcome = next(name for name, said in words.items() if said)
         return outcome, "; ".join(words[outcome] + words["refused"])[:500]
-
-    def _loses_by_itself(self, recipe: Recipe) -> str | None:
-        """Say that stored weights in so few bits answer otherwise in torch too, or None."""
-        request = self.bench.quantization(recipe)
-        if not request.stores or request.share:
-            return None
-        network = copy.deepcopy(self.bench.network(recipe))
-        weights = quantizable(network)
-        for name, bits in layer_bits(request, list(weights)).items():
-            weights[name].tensor.data = weights[name].on_grid(grid_of(request, bits))
-        inputs = self.task.calibration.inputs(SAMPLES)
-        with torch.no_grad():
-            pair = [self.task.forward(n, inputs).numpy() for n in (self.task.model, network)]
-        try:
-            compare(*pair, bound=None, axis=self.task.form.axis)
-        except DisagreementError as loss:
-            return f"too few bits for this network without training: {loss}"
-        return None
 
     def _check_artifact(self, subject: Subject, runtime: str, recipe: Recipe) -> str:
         key = self.bench.build_artifact(recipe).key
