@@ -37,7 +37,7 @@ function renderPanel(store, el) {
   const reader = colourReader(root, () => ask("all"));
   const voice = createVoice();
   const header = createHeader(store, voice);
-  const needs = createNeeds(store);
+  const needs = createNeeds(store, identity);
   const toolbar = createToolbar(store);
   const chart = createChart(store, identity, reader);
   const card = createCard(store);

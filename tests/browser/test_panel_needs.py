@@ -1,0 +1,128 @@
+"""What a person tells the panel: needs typed and brushed, commands that wait; odd names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from autoopt.panel.filter import parse_filter
+from tests.browser.bare import BarePanel, show_panel, watched_page
+from tests.panel_rows import example_rows
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROWS = example_rows(60)
+MEASURED = [row for row in ROWS if row["state"] == "ok"]
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    yield from watched_page(browser)
+
+
+@pytest.fixture
+def panel(page: Page) -> BarePanel:
+    return show_panel(page, ROWS)
+
+
+def need(panel: BarePanel, text: str, *, of: str = "latency ≤") -> Locator:
+    """Type a need, and give its field."""
+    field = panel.root.get_by_label(of)
+    field.fill(text)
+    panel.press("Enter")
+    return field
+
+
+# ------------------------------------------------------------------ typed needs
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("8", 8), ("0.5", 0.5), (".5", 0.5), ("1e3", 1000), ("1,000", 1000), ("12,345.5", 12345.5),
+        ("1,234,567", 1234567), ("0,5", 0.5), ("0,125", 0.125), ("12,5", 12.5), ("8 ms", 8),
+        ("8ms", 8), (" 1,000 MS ", 1000), ("-1", -1), ("−1", -1),
+    ],
+)  # fmt: skip
+def test_a_need_is_read_as_the_panel_itself_writes_numbers(
+    panel: BarePanel, text: str, bound: float
+):
+    field = need(panel, text)
+    assert panel.saved("filter")["bounds"] == {"latency": [None, bound]}
+    expect(field).to_have_attribute("aria-invalid", "false")
+    expect(panel.root.locator(".ao-refusal")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("text", "bound"), [("98 %", 0.98), ("98.7%", 0.987), ("0,98", 0.98)])
+def test_a_score_may_be_wanted_in_percent(panel: BarePanel, text: str, bound: float):
+    need(panel, text, of="accuracy ≥")
+    assert panel.saved("filter")["bounds"] == {"accuracy": [bound, None]}
+
+
+@pytest.mark.parametrize(
+    "text", ["fast", "8 s", "8 %", "1,00,0", "1.000.000", "8 ms ms", "1e999", "Infinity", "ms"]
+)
+def test_what_is_no_need_is_refused_with_the_reason_and_changes_nothing(
+    panel: BarePanel, text: str
+):
+    field = need(panel, text)
+    expect(field).to_have_attribute("aria-invalid", "true")
+    said = panel.root.locator(".ao-refusal")
+    expect(said).to_contain_text(f"latency: “{text}” is no number in ms; write it like 8, 0.5")
+    assert field.get_attribute("aria-describedby") == said.get_attribute("id")
+    assert panel.shown() == len(MEASURED)
+    need(panel, "4")
+    expect(said).to_be_hidden()
+    assert panel.saved("filter")["bounds"] == {"latency": [None, 4]}
+
+
+def test_a_refused_need_stays_while_trials_come_and_others_are_typed(panel: BarePanel):
+    field = need(panel, "fast")
+    need(panel, "2", of="size ≤")
+    panel.send_rows(ROWS[:3])
+    panel.settle()
+    expect(field).to_have_value("fast")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(panel.root.locator(".ao-refusal")).to_contain_text("fast")
+
+
+@pytest.mark.parametrize("by", ["clear", "python"])
+def test_a_filter_from_elsewhere_takes_the_place_of_what_was_refused(panel: BarePanel, by: str):
+    panel.root.get_by_role("searchbox").fill("int8")
+    field = need(panel, "fast")
+    if by == "clear":
+        panel.root.get_by_role("button", name="Clear filter").click()
+    else:
+        panel.root.get_by_role("searchbox").focus()
+        panel.update(filter=parse_filter({"bounds": {"latency": [None, 3]}}))
+    expect(field).to_have_value("" if by == "clear" else "3")
+    expect(field).to_have_attribute("aria-invalid", "false")
+    expect(panel.root.locator(".ao-refusal")).to_be_hidden()
+
+
+def test_a_field_that_is_written_in_is_left_alone_until_it_is_left(panel: BarePanel):
+    field = need(panel, "fast")
+    panel.update(filter=parse_filter({"bounds": {"latency": [None, 3]}}))
+    panel.settle()
+    expect(field).to_have_value("fast")
+    panel.press("Tab")
+    expect(field).to_have_value("3")
+    expect(field).to_have_attribute("aria-invalid", "false")
+
+
+def test_a_need_that_is_shown_shorter_than_it_is_stays_as_it_is(page: Page):
+    bounds = {"accuracy": [0.98437512, None]}
+    panel = show_panel(page, ROWS, filter=parse_filter({"bounds": bounds}))
+    field = panel.root.get_by_label("accuracy ≥")
+    expect(field).to_have_value("0.98438")
+    field.press("Enter")
+    need(panel, "4")
+    assert panel.saved("filter")["bounds"] == {**bounds, "latency": [None, 4]}
+
+
+def test_one_live_region_alone_speaks(panel: BarePanel):
+    speaking = "[aria-live], [role=status], [role=alert], [role=log], [role=timer], output"
+    expect(panel.root.locator(speaking)).to_have_count(1)
+    expect(panel.root.locator(".ao-count")).to_contain_text("strategies")
