@@ -40,6 +40,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"allocation": "sensitivity"},
         IN_STEPS,
     ),
+    "regrow": ({"back": 1.0},),
     "svd": ({"scheme": "spatial"},),
     "static_int8": ({"granularity": "per_tensor"},),
     "calibrated_int8": ({"sensitive": 0.25},),

@@ -306,6 +306,7 @@ def test_weights_of_another_plan_are_refused(tmp_path: Path) -> None:
         {"student": ("depth", {"fraction": 0.9})},
         {"pruning": ("magnitude", {"ratio": 0.0})},
         {"pruning": ("magnitude", {"ratio": 0.05})},
+        {"pruning": ("sparse", {"sparsity": 1e-5})},
     ],
     ids=str,
 )
@@ -314,3 +315,17 @@ def test_what_would_change_nothing_is_refused(tmp_path: Path, pick: Any) -> None
     with pytest.raises(RefusedError, match="it changes nothing in this network"):
         made.build_network(Recipe.of(pick))
     assert not list(Cache(tmp_path).entries("networks"))
+
+
+def test_a_training_that_ends_where_it_began_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    # No epoch was better than the start, which training then gives back.
+    monkeypatch.setattr(
+        "autoopt.techniques.regrow.train_on", lambda network, task, epochs: copy.deepcopy(network)
+    )
+    made = Bench(task_of("plain"), load_target("cpu"), Cache(tmp_path))
+    with pytest.raises(RefusedError, match="regrow: it changes nothing in this network"):
+        made.build_network(Recipe.of({"pruning": ("regrow", {"ratio": 0.5, "back": 1.0})}))
+    part = Recipe.of({"pruning": ("regrow", {"ratio": 0.75, "back": 0.5})})
+    made.build_network(part)
+    parameters = made.network(part).parameters()
+    assert sum(p.numel() for p in parameters) < sum(p.numel() for p in made.task.model.parameters())

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.build.changes import check_changed
 from autoopt.build.decoding import decoding, refuse_decoder
 from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
@@ -345,16 +346,14 @@ class Bench:
                     f"follow, but it is {recipe['recovery'].option!r}"
                 )
             if isinstance(technique, RewritingTechnique):
-                network, edits = technique.rewrite(network, self.task)
-                steps = steps.edited(edits)
+                rewritten, edits = technique.rewrite(network, self.task)
+                check_changed(slot, pick, edits, network, rewritten)
+                network, steps = rewritten, steps.edited(edits)
                 trained = trained or getattr(technique, "trains", False)
             elif hasattr(technique, "edits"):
                 edits = technique.edits(network, self.task)
-                if not edits and not hasattr(technique, "restart"):
-                    raise RefusedError(
-                        f"{slot} {pick.option}: it changes nothing in this network at these "
-                        f"settings ({dict(pick.settings)}), so it would be measured twice"
-                    )
+                if not hasattr(technique, "restart"):
+                    check_changed(slot, pick, edits, network, network)
                 steps = steps.edited(edits)
                 network = Steps().edited(edits).rebuild(network, self._apply_again)
                 if hasattr(technique, "restart"):
