@@ -87,24 +87,38 @@ function createBrush(store) {
 
   function hitArea(axis, { toY, fromY }) {
     const area = svg("rect", "ao-hit", { x: -16, width: 32, y: toY(1) - 6, height: toY(0) - toY(1) + 12 });
-    let start = null;
-    let picture = null;
-    const shareAt = (event) => Math.min(Math.max(fromY(event.clientY - picture.top), 0), 1);
     area.addEventListener("pointerdown", (event) => {
-      picture = area.ownerSVGElement.getBoundingClientRect();
-      start = shareAt(event);
-      // The area itself is replaced when the filter changes, so the drag is followed by the page.
-      const move = (next) => apply(axis, start, shareAt(next));
-      const end = (last) => {
-        window.removeEventListener("pointermove", move);
-        window.removeEventListener("pointerup", end);
-        if (Math.abs(shareAt(last) - start) < 0.02) release(axis);
-      };
-      window.addEventListener("pointermove", move);
-      window.addEventListener("pointerup", end);
-      event.preventDefault();
+      if (event.button === 0 && event.isPrimary) drag(axis, area.ownerSVGElement, event, fromY);
     });
+    // A finger on an axis brushes, beside one it scrolls; browsers heed touch-action only on a whole
+    // picture.
+    area.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     return area;
+  }
+
+  // The area itself is replaced when the filter changes, so the whole picture follows the pointer,
+  // wherever it goes, until it is let go or taken away, as a touch is that becomes a scroll.
+  function drag(axis, picture, begun, fromY) {
+    const { top } = picture.getBoundingClientRect();
+    const shareAt = (event) => Math.min(Math.max(fromY(event.clientY - top), 0), 1);
+    const start = shareAt(begun);
+    const before = store.filter();
+    const over = new AbortController();
+    const on = (kind, act) => picture.addEventListener(kind, (event) => {
+      if (event.pointerId === begun.pointerId) act(event);
+    }, { signal: over.signal });
+    on("pointermove", (event) => apply(axis, start, shareAt(event)));
+    on("pointerup", (event) => {
+      over.abort();
+      if (Math.abs(shareAt(event) - start) < 0.02) release(axis);
+    });
+    on("pointercancel", () => {
+      over.abort();
+      restore(axis, before);
+    });
+    on("lostpointercapture", () => over.abort());
+    picture.setPointerCapture(begun.pointerId);
+    begun.preventDefault();
   }
 
   function apply(axis, from, to) {
@@ -123,9 +137,10 @@ function createBrush(store) {
     else store.bound(axis.name, [null, null]);
   }
 
-  return { axisNode };
-}
+  function restore({ name, levels }, { bounds, choices }) {
+    if (levels) store.among(name, choices[name] ?? null);
+    else store.bound(name, bounds[name] ?? [null, null]);
+  }
 
-function shortened(text, most) {
-  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+  return { axisNode };
 }

@@ -42,7 +42,7 @@ function createCard(store) {
     const failed = store.trials.failed(shown);
     choose.disabled = failed || waits || isChosen || store.gone;
     setText(choose, isChosen && !waits ? "Chosen ✓" : waits ? "Choosing…" : `Choose #${number}`);
-    setText(answer, waits ? "queued: Python hears of it when its cell is done"
+    setText(answer, waits ? store.waitWords("choose")
       : failed ? "A failed candidate cannot be chosen" : said && !said.ok && said.of === number ? said.text : "");
     pins.forEach((node, index) => {
       node.disabled = failed;

@@ -85,3 +85,18 @@ function heading(text, ...beside) {
   line.append(html("h3", "", text), ...beside);
   return line;
 }
+
+// Chinese, Japanese and Korean characters and pictures are as wide as two letters.
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60]|\p{Extended_Pictographic}/u;
+
+// A text, cut where it would be wider than so many letters.
+function shortened(text, most) {
+  const letters = [...text];
+  let [width, kept] = [0, 0]; // `kept` letters leave room for the ellipsis
+  for (const letter of letters) {
+    width += WIDE.test(letter) ? 2 : 1;
+    if (width > most) return `${letters.slice(0, kept).join("")}…`;
+    if (width < most) kept += 1;
+  }
+  return text;
+}

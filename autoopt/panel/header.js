@@ -6,7 +6,6 @@ const STATE_WORDS = {
 };
 const GONE = "The kernel that ran this search has restarted or ended; what it measured so far stays here to look at.";
 const SILENCE_MS = 10_000;
-const PATIENCE_MS = 1500;
 
 // A live region that speaks at most every ten seconds, and then says what holds by then.
 function createVoice() {
@@ -49,7 +48,6 @@ function createHeader(store, voice) {
   bar.append(html("div"));
   const message = html("p", "ao-status-message");
   root.append(line, bar, message);
-  let since = 0;
   let heard = store.trials.revision; // with which the dot has beaten
 
   const paused = () => store.status.state === "paused";
@@ -94,15 +92,7 @@ function createHeader(store, voice) {
     pause.disabled = pausing || stop.disabled;
     setText(stop, stopping ? "Stopping…" : "Stop");
     setText(pause, pausing ? (paused() ? "Going on…" : "Pausing…") : paused() ? "Go on" : "Pause");
-    if (!stopping && !pausing) since = 0;
-    else since = since || performance.now();
-    drawWaits();
-  }
-
-  function drawWaits() {
-    const pending = ["stop", "pause", "go_on"].some((kind) => store.pending.has(kind));
-    const long = pending && since && performance.now() - since > PATIENCE_MS;
-    setText(waits, long ? "queued: Python hears of it when its cell is done" : "");
+    setText(waits, store.waitWords("stop", "pause", "go_on"));
   }
 
   function drawTime() {
@@ -118,7 +108,6 @@ function createHeader(store, voice) {
       setText(left, formatDuration(elapsed));
       bar.firstChild.style.transform = `scaleX(${status.state === "finished" ? 1 : 0})`;
     }
-    drawWaits();
   }
 
   const clock = setInterval(drawTime, 1000);

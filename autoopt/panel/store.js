@@ -4,6 +4,9 @@ const ALIVE = new Set(["starting", "running", "paused"]);
 const NO_FILTER = { bounds: {}, choices: {}, front: false, text: "" };
 // What JupyterLab says of a kernel whose objects are gone; one that starts once more has none yet.
 const DEAD = new Set(["starting", "restarting", "autorestarting", "terminating", "dead"]);
+const PATIENCE_MS = 1500; // after which a command that Python has not answered is said to wait
+const QUEUED = "queued: Python hears of it when its cell is done";
+const EXPORTING = "Python is writing it, or hears of it when its cell is done"; // which may itself take long
 const SYNC_MS = 120; // a brush that is dragged tells Python a few times a second, not with each pixel
 
 function createStore(model) {
@@ -13,6 +16,7 @@ function createStore(model) {
   let filter = { ...NO_FILTER, ...model.get("filter") };
   let looks = model.get("looks") ?? {};
   let syncing = 0;
+  const patience = new Map(); // command → timer
   let found = null; // what was analysed last; null once trials or filter have changed
 
   const store = {
@@ -26,6 +30,7 @@ function createStore(model) {
     statusAt: 0,
     gone: false, // whether the kernel that owns the search has restarted or ended
     pending: new Map(), // command → number or folder, until Python answers
+    late: new Set(), // commands that have waited for an answer longer than a person does
     answers: new Map(), // command → last answer
     hover: -1, // place under the pointer or the keyboard's cursor
     revision: 0, // grows with everything but hover and selection
@@ -77,13 +82,21 @@ function createStore(model) {
     },
     command(kind, details = {}) {
       if (store.gone) return;
+      settle(kind);
       store.pending.set(kind, details.number ?? true);
+      patience.set(kind, setTimeout(() => {
+        store.late.add(kind);
+        changed();
+      }, PATIENCE_MS));
       store.answers.delete(kind);
       send({ kind, ...details });
       changed();
     },
+    // What to say beside the button of a command, of one of several, while it waits.
+    waitWords: (...kinds) => (!kinds.some((kind) => store.late.has(kind)) ? "" : kinds.includes("export") ? EXPORTING : QUEUED),
     destroy() {
       clearTimeout(syncing);
+      for (const timer of patience.values()) clearTimeout(timer);
       sync();
       unwatch();
     },
@@ -133,16 +146,22 @@ function createStore(model) {
     notify(store.status.state === before ? "status" : "all");
   }
 
+  function settle(kind) {
+    clearTimeout(patience.get(kind));
+    store.pending.delete(kind);
+    store.late.delete(kind);
+  }
+
   function lose() {
     if (store.gone) return;
     store.gone = true;
-    store.pending.clear();
+    for (const kind of [...store.pending.keys()]) settle(kind);
     changed();
   }
 
   function takeAnswer({ to, ok, text }) {
     store.answers.set(to, { ok, text, of: store.pending.get(to) });
-    store.pending.delete(to);
+    settle(to);
     changed();
   }
 

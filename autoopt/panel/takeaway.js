@@ -58,8 +58,8 @@ function createExporter(store) {
     go.disabled = waits || store.gone;
     setText(go, waits ? "Exporting…" : "Export");
     const mine = answer && answer.of === number;
-    setText(said, waits ? "" : mine ? (answer.ok ? `exported to ${answer.text}` : answer.text) : "");
-    said.classList.toggle("ao-bad", Boolean(mine && !answer.ok));
+    setText(said, waits ? store.waitWords("export") : mine ? (answer.ok ? `exported to ${answer.text}` : answer.text) : "");
+    said.classList.toggle("ao-bad", Boolean(!waits && mine && !answer.ok));
   }
 
   return { node: part, draw };

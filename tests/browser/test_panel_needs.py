@@ -126,3 +126,128 @@ def test_one_live_region_alone_speaks(panel: BarePanel):
     speaking = "[aria-live], [role=status], [role=alert], [role=log], [role=timer], output"
     expect(panel.root.locator(speaking)).to_have_count(1)
     expect(panel.root.locator(".ao-count")).to_contain_text("strategies")
+
+
+# ------------------------------------------------------------------ brushed needs
+
+
+def latency_axis(panel: BarePanel) -> tuple[float, float, float]:
+    """Give where an axis lies: the middle across, its top and its height."""
+    area = panel.root.locator(".ao-axis", has_text="latency").locator(".ao-hit")
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"], box["height"]
+
+
+class Finger:
+    """A finger on the page, as the browser itself feels one."""
+
+    def __init__(self, page: Page) -> None:
+        self._client = page.context.new_cdp_session(page)
+
+    def feel(self, kind: str, *at: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y} for x, y in at]
+        self._client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def test_a_touch_brushes_along_an_axis(panel: BarePanel):
+    x, top, height = latency_axis(panel)
+    finger = Finger(panel.page)
+    finger.feel("touchStart", (x, top + height * 0.95))
+    for share in (0.9, 0.8, 0.7, 0.6, 0.5):
+        finger.feel("touchMove", (x, top + height * share))
+    finger.feel("touchEnd")
+    low, high = panel.saved("filter")["bounds"]["latency"]
+    assert high is not None
+    assert low is None or low < high
+
+
+def test_a_touch_that_is_taken_away_leaves_no_brush_behind(page: Page):
+    bounds = {"latency": [None, 5], "size": [None, 2.5]}
+    panel = show_panel(page, ROWS, filter=parse_filter({"bounds": bounds}))
+    x, top, height = latency_axis(panel)
+    finger = Finger(page)
+    finger.feel("touchStart", (x, top + height * 0.9))
+    for share in (0.8, 0.7, 0.6):
+        finger.feel("touchMove", (x, top + height * share))
+    assert panel.saved("filter")["bounds"] != bounds
+    finger.feel("touchCancel")
+    assert panel.saved("filter")["bounds"] == bounds
+    page.mouse.move(x, top + height * 0.2)
+    page.mouse.move(x, top + height * 0.4)
+    page.mouse.up()
+    assert panel.saved("filter")["bounds"] == bounds
+
+
+@pytest.mark.parametrize("button", ["right", "middle"])
+def test_only_the_main_button_lets_go_of_a_bound(page: Page, button: str):
+    bounds = {"latency": [None, 5]}
+    panel = show_panel(page, ROWS, filter=parse_filter({"bounds": bounds}))
+    x, top, height = latency_axis(panel)
+    page.mouse.click(x, top + height * 0.3, button=button)  # type: ignore[arg-type]  # of its literals
+    panel.settle()
+    assert page.evaluate("model.get('filter').bounds") == bounds
+    page.mouse.click(x, top + height * 0.3)
+    assert panel.saved("filter")["bounds"] == {}
+
+
+def test_a_drag_goes_on_beyond_the_axis_and_ends_wherever_it_is_let_go(panel: BarePanel):
+    x, top, height = latency_axis(panel)
+    page = panel.page
+    page.mouse.move(x, top + height * 0.9)
+    page.mouse.down()
+    page.mouse.move(x + 300, top + height * 0.5)
+    bounds = panel.saved("filter")["bounds"]["latency"]
+    page.mouse.move(x + 300, 5)
+    page.mouse.up()
+    assert panel.saved("filter")["bounds"]["latency"] != bounds
+    bounds = panel.saved("filter")["bounds"]
+    page.mouse.move(x, top + height * 0.7)
+    assert panel.saved("filter")["bounds"] == bounds
+
+
+# ------------------------------------------------------------------ commands that wait
+
+
+COMMANDS = {
+    "pause": ("Pause", ".ao-waits"),
+    "go_on": ("Go on", ".ao-waits"),
+    "stop": ("Stop", ".ao-waits"),
+    "choose": ("Choose #3", ".ao-card .ao-answer"),
+    "export": ("Export", ".ao-export .ao-answer"),
+}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_every_command_says_that_it_waits_and_only_once_it_has(page: Page, kind: str):
+    name, place = COMMANDS[kind]
+    page.clock.install()
+    panel = show_panel(page, ROWS, selected=3, chosen=3 if kind == "export" else None)
+    panel.send_status(trials=60, state="paused" if kind == "go_on" else "running")
+    page.clock.run_for(100)
+    said = panel.root.locator(place)
+    panel.root.get_by_role("button", name=name, exact=True).click()
+    assert panel.sent()[-1]["kind"] == kind
+    page.clock.run_for(1_200)
+    expect(said).to_have_text("")
+    page.clock.run_for(600)
+    expect(said).to_contain_text("hears of it when its cell is done")
+    panel.answer(kind, text="there" if kind == "export" else "")
+    page.clock.run_for(100)
+    expect(said).not_to_contain_text("its cell")
+
+
+def test_a_command_that_is_answered_in_time_never_says_that_it_waits(page: Page):
+    page.clock.install()
+    panel = show_panel(page, ROWS, selected=3, chosen=3)
+    page.clock.run_for(100)
+    panel.root.get_by_role("button", name="Export", exact=True).click()
+    page.clock.run_for(1_000)
+    panel.answer("export", text="there")
+    page.clock.run_for(2_000)
+    expect(panel.root.locator(".ao-export .ao-answer")).to_have_text("exported to there")
+    # The next one has its own time.
+    panel.root.get_by_role("button", name="Export", exact=True).click()
+    page.clock.run_for(1_000)
+    expect(panel.root.locator(".ao-export .ao-answer")).to_have_text("")
