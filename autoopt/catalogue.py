@@ -16,7 +16,7 @@ from typing import Any
 
 from autoopt.runtimes import RUNTIMES
 from autoopt.techniques import TECHNIQUES
-from search_spaces import PRESETS, SLOTS, Choice, Dimension, preset, thorough
+from search_spaces import PRESETS, QUANTIZATION, SLOTS, Choice, Dimension, preset, thorough
 
 ALL_CORES = 64
 """For a listing that does not depend on the machine: no range is capped."""
@@ -58,7 +58,9 @@ class Entry:
 def entries() -> Iterator[Entry]:
     """Yield everything that the tables know, in the order of the slots."""
     tables = {**TECHNIQUES, "runtime": RUNTIMES}
-    menu = thorough(ALL_CORES).slots
+    menu = dict(thorough(ALL_CORES).slots)
+    # What is written by hand is on the menu, but in no preset.
+    menu["quantization"] = {**QUANTIZATION, **menu["quantization"]}
     spaces = {name: preset(name, ALL_CORES) for name in PRESETS}
     for slot in SLOTS:
         package = "autoopt.runtimes" if slot == "runtime" else "autoopt.techniques"

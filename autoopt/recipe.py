@@ -236,7 +236,8 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
             ]  # fmt: skip
             return " ".join(["static int8", *extras])
     values = " ".join(f"{value:g}" if isinstance(value, float) else str(value)
-                      for value in settings.values() if value != "")  # fmt: skip
+                      for key, value in settings.items()
+                      if value not in ("", "none") and (key, value) != ("slope", 0))  # fmt: skip
     return f"{name} {values}".strip()
 
 

@@ -22,7 +22,10 @@ FACTORIZATION: Options = {
         "scheme": Choice(["channel", "spatial"], usual="channel"),
     },
     # SVD that keeps the outputs on calibration data, not the weights: lower ranks stay usable.
-    "activation_svd": {"fraction": Choice([0.125, 0.25, 0.375], usual=0.25)},
+    "activation_svd": {
+        "fraction": Choice([0.125, 0.25, 0.375], usual=0.25),
+        "scheme": Choice(["channel"]),
+    },
     # Layers of equal shape that are most alike share one weight: smaller, never faster.
     "tied": {"share": Choice([0.25, 0.5], usual=0.25)},
 }

@@ -155,7 +155,8 @@ def _whole_menu() -> SearchSpace:
             "pruning": PRUNING,
             "factorization": FACTORIZATION,
             "recovery": RECOVERY,
-            "quantization": QUANTIZATION,
+            # Without names of layers it is nothing but 8 bits.
+            "quantization": {k: v for k, v in QUANTIZATION.items() if k != "per_layer"},
             "runtime": RUNTIMES,
             "parallel": PARALLEL,
         }

@@ -16,6 +16,8 @@ _SCHEDULE = Choice(["one_shot", "iterative"], usual="one_shot")
 _EPOCHS = Choice([4, 8], usual=4)
 # Shares of layers or stages fixed by hand, such as "stages.0=0, stages.2=0.75": extend it.
 _LAYERS = Choice([""])
+# More from late layers above zero, where the allocation is uniform: `stages` searches it.
+_SLOPE = Choice([0.0])
 
 PRUNING: Options = {
     "none": {},
@@ -28,6 +30,7 @@ PRUNING: Options = {
         "ratio": Choice([0.25, 0.375, 0.5, 0.625, 0.75], usual=0.5),
         "importance": _IMPORTANCE,
         "allocation": _ALLOCATION,
+        "slope": _SLOPE,
         "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
@@ -42,6 +45,7 @@ PRUNING: Options = {
         "ratio": Choice([0.25, 0.5], usual=0.25),
         "importance": _IMPORTANCE,
         "allocation": _ALLOCATION,
+        "slope": _SLOPE,
         "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
@@ -51,6 +55,7 @@ PRUNING: Options = {
         "ratio": Choice([0.25, 0.5, 0.75], usual=0.5),
         "importance": _IMPORTANCE,
         "allocation": _ALLOCATION,
+        "slope": _SLOPE,
         "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
@@ -59,6 +64,9 @@ PRUNING: Options = {
     "recurrent": {
         "ratio": Choice([0.25, 0.5, 0.75], usual=0.5),
         "importance": _IMPORTANCE,
+        "allocation": Choice(["global"]),
+        "slope": _SLOPE,
+        "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,
     },
@@ -80,6 +88,7 @@ PRUNING: Options = {
         "sparsity": Choice([0.5, 0.75, 0.9], usual=0.75),
         "importance": Choice(["magnitude", "taylor", "stability", "random"], usual="magnitude"),
         "allocation": _ALLOCATION,
+        "slope": _SLOPE,
         "layers": _LAYERS,
         "schedule": _SCHEDULE,
         "epochs": _EPOCHS,

@@ -32,6 +32,7 @@ QUANTIZATION: Options = {
     "dynamic_int8": {
         "granularity": Choice(["per_channel", "per_tensor", "per_group"], usual="per_channel"),
         "scheme": Choice(["symmetric", "affine"], usual="symmetric"),
+        "group": Choice([32]),
     },
     # Only the weights are stored in few bits: smaller, and faster where memory is the limit.
     # A scale for 32 weights costs a bit each, which 4 bits are often worth.
@@ -62,20 +63,26 @@ QUANTIZATION: Options = {
         "keep": Choice(["first_last_int8", "first_last"], usual="first_last_int8"),
     },
     # Few bits for most layers and more for some: the most sensitive, or one end of the network.
-    # At 2 bits an uneven grid keeps what an even one, of three numbers, loses.
+    # At 2 bits an uneven grid keeps what an even one, of three numbers, loses. Beside 2 bits, 4
+    # may be the higher precision: extend it, with `bits` narrowed to 2.
     "mixed": {
         "bits": Choice([4, 2], usual=4),
         "raised": Choice([8, 32], usual=8),
         "share": Choice([0.125, 0.25, 0.5], usual=0.25),
         "order": Choice(["sensitivity", "front", "back"], usual="sensitivity"),
         "scheme": Choice(["affine", "symmetric"], usual="affine"),
+        "group": Choice([32]),
     },
+    # Bits by name, which only who knows the network can write: no preset offers it. Extend one by
+    # it, with names of your layers or stages: Choice(["stem=8, blocks.3=8, head=32"]).
+    "per_layer": {"layers": Choice([""]), "bits": Choice([8, 4, 2], usual=8)},
     # Floats of 8 bits by torchao: multiplied on tensor cores from compute capability 8.9 on, or
     # for storage only, which any device can.
     "fp8": {
         "mode": Choice(["dynamic", "weight_only"], usual="dynamic"),
         "granularity": Choice(["per_channel", "per_tensor"], usual="per_channel"),
+        "keep": Choice(["none"]),
     },
     # Weights of 4 bits that the kernel unpacks, by torchao on tensor cores; its own group is 128.
-    "int4": {"group": Choice([32, 64, 128], usual=128)},
+    "int4": {"group": Choice([32, 64, 128], usual=128), "keep": Choice(["none"])},
 }

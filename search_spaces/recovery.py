@@ -7,6 +7,10 @@ from search_spaces.menu import Options
 
 __all__ = ["RECOVERY"]
 
+# One value each: usual, and seldom worth a search of its own. Extend the space for others.
+_ALPHA = Choice([0.9])
+_TEMPERATURE = Choice([4.0])
+
 RECOVERY: Options = {
     "none": {},
     # Batch-norm statistics measured anew, no training: first aid that takes seconds.
@@ -30,6 +34,7 @@ RECOVERY: Options = {
         "epochs": Choice([6, 12], usual=6),
         "temperature": Choice([2.0, 4.0], usual=4.0),
         "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
+        "alpha": _ALPHA,
     },
     # Training with weights rounded as they will be: where rounding after training loses too much,
     # at 4 and 2 bits above all. It decides the quantization, which is then no choice any more.
@@ -52,23 +57,30 @@ RECOVERY: Options = {
         "epochs": Choice([6, 12], usual=6),
         "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
         "beta": Choice([0.3, 1.0, 3.0], usual=1.0),
+        "temperature": _TEMPERATURE,
+        "alpha": _ALPHA,
     },
     # Where layers look. Maps have norm 1, so their distances are small and weights large.
     "distill_attention": {
         "epochs": Choice([6, 12], usual=6),
         "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
         "beta": Choice([3.0, 10.0, 30.0], usual=10.0),
+        "temperature": _TEMPERATURE,
+        "alpha": _ALPHA,
     },
     # The mean of several teachers; each snapshot costs two epochs of the original, once.
     "distill_ensemble": {
         "epochs": Choice([6, 12], usual=6),
         "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
         "members": Choice([1, 2, 4], usual=2),
+        "temperature": _TEMPERATURE,
+        "alpha": _ALPHA,
     },
     # The student teaches the original first. Three trainings, so only few epochs each.
     "distill_reversed": {
         "epochs": Choice([4, 8], usual=4),
         "learning_rate": Choice([1e-3, 3e-3], usual=3e-3),
         "alpha": Choice([0.5, 0.9], usual=0.9),
+        "temperature": _TEMPERATURE,
     },
 }

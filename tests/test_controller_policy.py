@@ -20,7 +20,10 @@ from tests.fakes import AXES, record, settings
 
 NETWORK = {
     "student": ("width", {"fraction": 0.5}),
-    "recovery": ("distill", {"epochs": 6, "temperature": 4.0, "learning_rate": 3e-3}),
+    "recovery": (
+        "distill",
+        {"epochs": 6, "temperature": 4.0, "learning_rate": 3e-3, "alpha": 0.9},
+    ),
 }
 
 

@@ -45,6 +45,33 @@ def test_presets_grow_from_quick_to_thorough() -> None:
     assert quick(2) | balanced(2) | thorough(2) == thorough(2)
 
 
+@pytest.mark.parametrize(
+    ("slot", "option", "setting", "value"),
+    [
+        ("recovery", "distill", "alpha", 0.5),
+        ("recovery", "distill_ensemble", "temperature", 2.0),
+        ("pruning", "sparse", "slope", 0.5),
+        ("quantization", "mixed", "group", 64),
+        ("quantization", "mixed", "raised", 4),
+        ("quantization", "fp8", "keep", "first_last"),
+    ],
+)
+def test_a_setting_of_one_usual_value_costs_no_points_and_can_be_extended(
+    slot: str, option: str, setting: str, value: float | str
+) -> None:
+    more = thorough(2).extend(**{slot: {option: {setting: Choice([value])}}})
+    assert more.slots[slot][option][setting].contains(value)
+    assert more.usual(slot, option) == thorough(2).usual(slot, option)
+    assert more.size > thorough(2).size
+
+
+def test_layers_by_name_are_left_to_the_person_and_extend_a_preset() -> None:
+    named = {"layers": Choice(["stem=8, head=8"]), "bits": Choice([4])}
+    assert all("per_layer" not in preset(name, 2).slots["quantization"] for name in PRESETS)
+    space = thorough(2).extend(quantization={"per_layer": named})
+    assert space.usual("quantization", "per_layer") == {"layers": "stem=8, head=8", "bits": 4}
+
+
 def test_quick_leaves_out_the_runtime_that_builds_slowly() -> None:
     assert list(quick(2).slots["runtime"]) == ["eager", "onnxruntime", "openvino"]
     assert "compiled" in balanced(2).slots["runtime"]

@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from autoopt.errors import ModelError, RefusedError
 from autoopt.replay import replay
 from autoopt.task import Inputs, make_task
+from autoopt.task.form import form_of
+from autoopt.task.language import NextTokenLoss
+from autoopt.task.loss import IGNORED_CLASS, CrossEntropy
 from autoopt.techniques import _training, load_technique
 from autoopt.techniques._guide import Guide, Pair, paired
 from autoopt.techniques._training import train
@@ -49,6 +52,31 @@ def test_the_blend_weighs_imitation_against_the_labels() -> None:
     found = blended(task, teacher, F.mse_loss, 0.25)(outputs, targets, rows, ())
     by_hand = 0.25 * F.mse_loss(outputs, teacher.flip(0)) + 0.75 * F.cross_entropy(outputs, targets)
     torch.testing.assert_close(found, by_hand)
+
+
+@pytest.mark.parametrize("divergence", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "shape"),
+    [(NextTokenLoss(1), (3, 6, 5)), (CrossEntropy(1), (3, 5, 6)), (CrossEntropy(-1), (3, 6, 5))],
+)
+def test_places_whose_target_is_ignored_teach_nothing(
+    loss: Any, shape: tuple[int, ...], divergence: bool
+) -> None:
+    task = dataclasses.replace(task_of("residual"), loss=loss, form=form_of(loss))
+    teacher, outputs = torch.randn(shape), torch.randn(shape)
+    targets = torch.arange(18).reshape(3, 6) % 5
+    targets[1, 3:] = targets[2, 2:] = IGNORED_CLASS
+    shift = getattr(loss, "shift", 0)
+    rows = torch.arange(3)
+    soft_loss = soft_targets(task, teacher, 2.0, 1.0)
+    imitating = soft_loss if divergence else blended(task, teacher, F.mse_loss, 1.0)
+    found = imitating(outputs, targets, rows, ())
+
+    counted = F.pad(targets[:, shift:], (0, shift), value=IGNORED_CLASS) != IGNORED_CLASS
+    own, theirs = (x.movedim(loss.axis, -1)[counted] for x in (outputs, teacher))
+    soft = F.kl_div((own / 2).log_softmax(1), (theirs / 2).softmax(1), reduction="batchmean") * 4
+    wanted = soft if divergence else F.mse_loss(own, theirs)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_layers_of_one_name_are_pairs_and_wider_ones_get_a_projection() -> None:

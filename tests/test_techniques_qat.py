@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from autoopt.precision import Grid, quantizable, store
+from autoopt.errors import DivergedError
+from autoopt.precision import Grid, on_range, quantizable, store
 from autoopt.recipe import Recipe
 from autoopt.techniques.qat import QuantizationAwareTraining
 from autoopt.techniques.quantization import StaticInt8
@@ -56,6 +58,21 @@ def test_gradients_pass_the_rounding_and_training_moves_the_weights_behind_it():
 def test_settings_outside_their_range_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         QuantizationAwareTraining(**settings)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_activations_that_are_not_finite_have_diverged(wrong):
+    with pytest.raises(DivergedError, match=r"must be finite, but reach from .* lower learning"):
+        on_range(torch.tensor([0.5, wrong, -1.0]))
+
+
+def test_training_in_eight_bits_that_runs_away_says_that_it_diverged():
+    task = tiny_task("mlp")
+    network = copy.deepcopy(task.model)
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError):
+        QuantizationAwareTraining(8, epochs=1).apply(network, task)
 
 
 # ------------------------------------------------------------------ the slot that it fixes

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.errors import DivergedError
 from autoopt.precision.grids import Grid
 from autoopt.precision.ranges import exact_zero, widened
 from autoopt.precision.stored import store
@@ -132,8 +134,19 @@ def on_range(values: Tensor, *, symmetric: bool = False, bits: int = 8) -> Tenso
     """Return activations rounded to the levels between their least and largest value.
 
     Zero is one of the levels, as in every runtime.
+
+    Raises
+    ------
+    DivergedError
+        If a value is not finite, so that no range holds them all.
     """
-    bounds = widened((float(values.min()), float(values.max())), symmetric=symmetric)
+    least, largest = float(values.min()), float(values.max())
+    if not (math.isfinite(least) and math.isfinite(largest)):
+        raise DivergedError(
+            f"Activations to be rounded to {bits} bits must be finite, but reach from {least} to "
+            f"{largest}: the network diverged; a lower learning rate may help."
+        )
+    bounds = widened((least, largest), symmetric=symmetric)
     low, high = exact_zero(bounds, bits)
     step = (high - low) / (2**bits - 1)
     rounded: Tensor = (values / step).round().clamp(round(low / step), round(high / step)) * step

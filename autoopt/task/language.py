@@ -47,6 +47,10 @@ class NextTokenLoss:
         wanted = targets[:, self.shift :]
         return F.cross_entropy(logits.movedim(2, 1), wanted, ignore_index=IGNORED_CLASS)
 
+    def counted(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return which places are counted, of shape (texts, places); the last have no next."""
+        return F.pad(targets[:, self.shift :] != IGNORED_CLASS, (0, self.shift))
+
 
 @final
 @dataclass(frozen=True)

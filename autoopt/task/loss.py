@@ -43,6 +43,13 @@ class CrossEntropy:
         shape = (logits.shape[0], *logits.shape[2:])
         return F.cross_entropy(logits, targets.reshape(shape), ignore_index=IGNORED_CLASS)
 
+    def counted(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return which predictions count, in the shape of the outputs without their classes."""
+        shape = outputs.movedim(self.axis, -1).shape[:-1]
+        if targets.shape == outputs.shape:
+            return torch.ones(shape, dtype=torch.bool)
+        return targets.reshape(shape) != IGNORED_CLASS
+
 
 @final
 @dataclass(frozen=True)

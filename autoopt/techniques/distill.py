@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from autoopt.task.loss import BinaryCrossEntropy
+from autoopt.task.language import NextTokenLoss
+from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
 from autoopt.techniques._training import Loss, check_course, train
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Distill:
 
     The loss is ``alpha`` · T² · KL(teacher / T ‖ student / T) + (1 − ``alpha``) · the task's loss;
     for values instead of classes, the mean squared difference to the original's outputs takes
-    the place of the divergence. The original runs once over the train part, or on each batch if
+    the place of the divergence. Places whose target is ignored (-100: padding, above all) count in
+    neither. The original runs once over the train part, or on each batch if
     the data is random and drawn anew at every reading.
 
     Attributes
@@ -99,7 +101,8 @@ def blended(
     teacher
         Outputs on the train part, in order.
     imitation
-        ``imitation(outputs, teacher's outputs)``.
+        ``imitation(outputs, teacher's outputs)`` of the places that the task's loss counts, with
+        classes on the last axis.
     alpha
         Weight of the imitation.
     """
@@ -107,10 +110,20 @@ def blended(
     def loss(outputs: Tensor, targets: Tensor, rows: Tensor, inputs: Inputs) -> Tensor:
         # Of data that is drawn anew at every reading, what was learnt of a row is of another draw.
         taught = task.taught(inputs) if task.redraws else teacher[rows]
-        soft = imitation(outputs, taught)
+        soft = imitation(*_counted(task, targets, outputs, taught))
         return alpha * soft + (1 - alpha) * task.loss(outputs, targets)
 
     return loss
+
+
+def _counted(task: Task, targets: Tensor, outputs: Tensor, taught: Tensor) -> tuple[Tensor, Tensor]:
+    """Return of both outputs the places that the loss counts; without classes all, as they are."""
+    if not isinstance(task.loss, CrossEntropy | NextTokenLoss):
+        return outputs, taught
+    counted = task.loss.counted(outputs, targets)
+    outputs, taught = (x.movedim(task.loss.axis, -1) for x in (outputs, taught))
+    # Without copies where nothing is ignored, as nearly always.
+    return (outputs, taught) if bool(counted.all()) else (outputs[counted], taught[counted])
 
 
 def soft_targets(task: Task, teacher: Tensor, temperature: float, alpha: float) -> Loss:
@@ -124,22 +137,21 @@ def _soft_loss(task: Task, temperature: float) -> Callable[[Tensor, Tensor], Ten
         loss = BinaryCrossEntropy(task.form.probabilities)
         return _BinaryImitation(1.0 if loss.probabilities else temperature, loss)
     if task.form.axis is not None:
-        return _Divergence(temperature, task.form.axis)
+        return _Divergence(temperature)
     return F.mse_loss
 
 
 @dataclass(frozen=True)
 class _Divergence:
-    """T² · KL(teacher / T ‖ student / T), mean over all predictions."""
+    """T² · KL(teacher / T ‖ student / T), mean over all predictions; classes on the last axis."""
 
     temperature: float
-    axis: int
 
     def __call__(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         """Return the mean, a scalar."""
-        student = F.log_softmax(outputs / self.temperature, dim=self.axis)
-        wanted = F.log_softmax(teacher / self.temperature, dim=self.axis)
-        each = F.kl_div(student, wanted, reduction="none", log_target=True).sum(dim=self.axis)
+        student = F.log_softmax(outputs / self.temperature, dim=-1)
+        wanted = F.log_softmax(teacher / self.temperature, dim=-1)
+        each = F.kl_div(student, wanted, reduction="none", log_target=True).sum(dim=-1)
         return each.mean() * self.temperature**2
 
 

@@ -6,9 +6,11 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from autoopt.errors import DivergedError
 from autoopt.precision import (
     Grid,
     Stored,
@@ -134,6 +136,11 @@ class _RoundedWeight(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Round; what is judged or kept is rounded with the best scale, not with a recent one."""
         rows = as_rows(weight, turned=self.turned)
+        if not np.isfinite(rows).all():
+            raise DivergedError(
+                "A weight to be rounded is not finite: training diverged; a lower learning rate "
+                "may help."
+            )
         if not self.training or self._stored is None or self._steps % REFRESH == 0:
             self._stored = store(rows, self.grid)
             found = self._stored
