@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from autoopt.constraint import Constraint, drop_constraint, parse_constraints
 from autoopt.front import Front
@@ -17,6 +17,8 @@ from autoopt.recipe import Recipe
 from autoopt.record import Failure, Record
 from autoopt.repeats import combined, spreads
 from autoopt.settings import Settings
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -68,12 +70,14 @@ class History:
     runs: list[dict[str, Any]] = field(default_factory=list)
     commands: list[tuple[int, str, Mapping[str, Any]]] = field(default_factory=list)
     cut_off_seconds: float = 0.0
+    _answers: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def add(self, events: Iterable[Event]) -> bool:
         """Fold more events in; return whether there were any."""
         before = self.last_id
         for name in ("records", "front", "spreads", "reference_ms"):
             self.__dict__.pop(name, None)
+        self._answers.clear()
         for event in events:
             self._fold(event)
             self.last_id = event.id
@@ -89,6 +93,16 @@ class History:
                 setattr(copied, name, copy.copy(value))
         copied.runs = [dict(run) for run in self.runs]
         return copied
+
+    def once(self, ask: Callable[[History], Answer]) -> Answer:
+        """Return what a function makes of this history, asked again only after more was folded in.
+
+        A panel asks for the same several times a second, and of thousands of records.
+        """
+        if ask not in self._answers:
+            self._answers[ask] = ask(self)
+        answer: Answer = self._answers[ask]
+        return answer
 
     def _fold(self, event: Event) -> None:
         payload = event.payload

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from autoopt.handle.live import _follow, _said
+from autoopt.handle.live import _follow
 from autoopt.handle.rows import status_message
 from autoopt.panel import Panel
-from tests.panel_rows import make_row
 from tests.small_searches import finished_search, until
 
 if TYPE_CHECKING:
@@ -71,15 +70,6 @@ def test_a_search_that_cannot_be_followed_keeps_what_was_counted(search):
         assert panel.status["trials"] == search.status.trials > 0
     finally:
         panel.close()
-
-
-def test_a_row_whose_interval_alone_has_changed_is_news():
-    before, after = make_row(1), make_row(1)
-    before["values"]["latency"] = [2.0, 1.8, 2.2]
-    after["values"]["latency"] = [2.0, 1.9, 2.2]
-    assert _said(before) != _said(after)
-    after["values"]["latency"] = [2.0, 1.80001, 2.2]
-    assert _said(before) == _said(after)
 
 
 def test_every_figure_is_drawn_of_a_real_search(search):

@@ -7,13 +7,22 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from autoopt.handle.rows import axis_rows, bounded_rows, needs_of, record_rows, status_message
+from autoopt.handle.rows import (
+    Marks,
+    axis_rows,
+    bounded_rows,
+    marked_records,
+    needs_of,
+    record_row,
+    status_message,
+)
 from autoopt.panel import Panel
 
 if TYPE_CHECKING:
     from autoopt.handle.handle import Search
     from autoopt.history import History
     from autoopt.panel.messages import Row
+    from autoopt.record import Record
 
 logger = logging.getLogger("autoopt.panel")
 
@@ -94,24 +103,23 @@ class _Feed:
         if history.choices and self._panel.chosen != history.choices[-1]:
             self._panel.chosen = history.choices[-1]
         changed = []
-        for row in record_rows(history):
-            said = _said(row)
-            if self._sent.get(row["number"]) != said:
-                self._sent[row["number"]] = said
-                changed.append(row)
+        for record, marks in marked_records(history):
+            said = _said(record, marks)
+            if self._sent.get(record.number) != said:
+                self._sent[record.number] = said
+                # To build thousands that nobody is sent would slow the person's own cells.
+                changed.append(record_row(record, marks))
         return changed
 
 
-def _said(row: Row) -> tuple[object, ...]:
-    """Return what a person would see of a row.
+def _said(record: Record, marks: Marks) -> tuple[object, ...]:
+    """Return what a person would see change of a record.
 
     With every trial the correction for the machine's drift moves all timings a little; four digits
     of a value, and three of the ends of its interval, keep that from sending every row again.
     """
+    stats = record.measurement.stats if record.measurement else {}
     figures = [
-        f"{name} {stat[0]:.4g} {low:.3g} {high:.3g}"
-        for name, stat in row["values"].items()
-        if stat[0] is not None
-        for low, high in [stat[1:]]
+        f"{name} {stat.value:.4g} {stat.low:.3g} {stat.high:.3g}" for name, stat in stats.items()
     ]
-    return row["state"], row["front"], row["feasible"], row["recommended"], *figures
+    return record.failure is None, marks, *figures

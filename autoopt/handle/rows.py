@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from autoopt.handle.advice import recommended
 from autoopt.handle.status import Status
@@ -29,20 +30,62 @@ def bounded_rows(history: History) -> list[Objective]:
     return [_objective(axis) for axis in axes if axis.name in needs]
 
 
+class Marks(NamedTuple):
+    """What the others make of a record: it changes without a new measurement of its own."""
+
+    front: bool
+    feasible: bool
+    recommended: bool
+
+
 def record_rows(history: History) -> list[Row]:
     """Return all records of a search, members of the front and the recommended one marked."""
+    return [record_row(record, marks) for record, marks in marked_records(history)]
+
+
+def marked_records(history: History) -> Iterator[tuple[Record, Marks]]:
+    """Give all records of a search, each with what the others make of it."""
     front = history.front
     members = {record.number for record in front.members}
-    best = recommended(history)
-    return [
-        _row(
+    best = history.once(recommended)
+    for record in front.records:
+        yield (
             record,
-            front=record.number in members,
-            feasible=record.failure is None and front.feasible(record),
-            best=best is not None and record.number == best.number,
+            Marks(
+                front=record.number in members,
+                feasible=record.failure is None and front.feasible(record),
+                recommended=best is not None and record.number == best.number,
+            ),
         )
-        for record in front.records
-    ]
+
+
+def record_row(record: Record, marks: Marks) -> Row:
+    """Return a record as the panel takes it."""
+    measured, failure = record.measurement, record.failure
+    stats = measured.stats if measured else {}
+    return Row(
+        number=record.number,
+        # A recipe that the search was handed is drawn as one that it found.
+        role="search" if record.role == "given" else record.role,
+        state="failed" if failure else "ok",
+        front=marks.front,
+        feasible=marks.feasible,
+        recommended=marks.recommended,
+        summary=record.recipe.summary,
+        choices=_choices(record.recipe),
+        values={name: [stat.value, stat.low, stat.high] for name, stat in stats.items()},
+        speedup=measured.speedup.value if measured and measured.speedup else None,
+        failure=(
+            {
+                "stage": failure.stage,
+                "kind": failure.kind,
+                "message": failure.message,
+                "log": shortened_log(failure.log, LONGEST_LOG),
+            }
+            if failure
+            else None
+        ),
+    )
 
 
 def status_message(status: Status) -> StatusMessage:
@@ -66,34 +109,6 @@ def _objective(axis: Axis) -> Objective:
         unit=axis.unit,
         direction=axis.direction,
         points=axis.in_points,
-    )
-
-
-def _row(record: Record, *, front: bool, feasible: bool, best: bool) -> Row:
-    measured, failure = record.measurement, record.failure
-    stats = measured.stats if measured else {}
-    return Row(
-        number=record.number,
-        # A recipe that the search was handed is drawn as one that it found.
-        role="search" if record.role == "given" else record.role,
-        state="failed" if failure else "ok",
-        front=front,
-        feasible=feasible,
-        recommended=best,
-        summary=record.recipe.summary,
-        choices=_choices(record.recipe),
-        values={name: [stat.value, stat.low, stat.high] for name, stat in stats.items()},
-        speedup=measured.speedup.value if measured and measured.speedup else None,
-        failure=(
-            {
-                "stage": failure.stage,
-                "kind": failure.kind,
-                "message": failure.message,
-                "log": shortened_log(failure.log, LONGEST_LOG),
-            }
-            if failure
-            else None
-        ),
     )
 
 

@@ -131,12 +131,12 @@ def status_of(
         now=f"{_DOING[current['stage']]} number {current['number']}" if current else "",
         best=_best(history),
         message=message,
-        verified=str(verification(history)),
+        verified=str(history.once(verification)),
     )
 
 
 def _best(history: History) -> str:
-    best = recommended(history)
+    best = history.once(recommended)
     if best is None or history.settings is None:
         return ""
     return compared(best, history.raw.get(0), history.settings.axes[0])

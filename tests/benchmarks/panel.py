@@ -8,7 +8,10 @@ out and painted by then. A browser draws sixty times a second, so part of these 
 to a frame (16.7 ms) for the next one to begin, and in appending the whole of another; a hover that
 draws next to nothing shows how much that is. Of the 5,000 trials some hundred are on the front, and
 some failed, as in every search, with all that a panel takes of their logs; `filter_ms_5000_front`
-is of as many trials that are all on the front. Sizes are what arrives over the page's websockets
+is of as many trials that are all on the front. Appending begins with a row that is made;
+`feed_ms_5000` is what comes before it in the kernel of a search that runs: processor time from a
+new record in the log of 5,000 to its row in the panel, all others looked through for what the
+record changes of them. Sizes are what arrives over the page's websockets
 until then. The peer is `optuna.visualization.plot_pareto_front` as a `FigureWidget`, of the same
 trials; without plotly its figures are left out, and that is said.
 """
@@ -16,6 +19,7 @@ trials; without plotly its figures are left out, and that is said.
 from __future__ import annotations
 
 import json
+import random
 import sys
 import tempfile
 import time
@@ -30,8 +34,17 @@ from typing import Final
 import nbformat
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 
+from autoopt.controller.job import LOG
+from autoopt.handle.handle import Search
+from autoopt.handle.live import _Feed
+from autoopt.log import Log
+from autoopt.measurement import Measurement, Stat
+from autoopt.panel import Panel
+from autoopt.panel.messages import Row
+from autoopt.record import Failure, Record, Role
 from tests.browser.lab import CHROMIUM_FLAGS, Lab, LabNotebook, chromium_path, running_lab, watch
-from tests.panel_rows import wide_rows
+from tests.panel_rows import OBJECTIVES, wide_rows
+from tests.record_builds import ORIGINAL, SMALL, settings
 
 FEW: Final = 50
 MANY: Final = 5000
@@ -157,6 +170,7 @@ def run() -> dict[str, float]:
     """Measure the panel, and its peer if that is installed."""
     with tempfile.TemporaryDirectory() as scratch, _machinery(Path(scratch)) as (lab, browser):
         figures = {**_few(lab, browser), **_many(lab, browser), **_front(lab, browser)}
+        figures["feed_ms_5000"] = _feed(Path(scratch) / "search")
         figures["notebook_mb_5000"] = _notebook_mb(Path(scratch))
         if find_spec("plotly") is None:
             print("plotly is not installed: the peer's figures are left out", file=sys.stderr)
@@ -192,6 +206,50 @@ def _front(lab: Lab, browser: Browser) -> dict[str, float]:
         opened.render(1, SHOWS_PANEL % MANY)
         opened.notebook.page.wait_for_timeout(1500)
         return {"filter_ms_5000_front": _filter(opened.notebook.page, "1.9 - index / 20")}
+
+
+def _feed(folder: Path) -> float:
+    """Return the processor's milliseconds from a new record in a search's log to the panel."""
+    folder.mkdir()
+    log, draw = Log(folder / LOG, create=True), random.Random(0)
+    opened = {"launched": time.time(), "pid": 1, "resumed": False, "study": ""}
+    log.append("opened", {**opened, "settings": settings().to_dict()})
+    records = [_record(row, draw).to_dict() for row in wide_rows(MANY + REPEATS)]
+    # One by one each would wait for the disk.
+    with log._connection() as connection:
+        connection.executemany(
+            "INSERT INTO events (time, kind, payload) VALUES (?, ?, ?)",
+            [(time.time(), "record", json.dumps(record)) for record in records[:MANY]],
+        )
+    panel, times = Panel(), []
+    feed = _Feed(Search(folder, None), panel)
+    feed.step()
+    for record in records[MANY:]:
+        log.append("record", record)
+        begin = time.process_time()
+        feed.step()
+        times.append(time.process_time() - begin)
+    if len(panel.rows) != MANY + REPEATS:
+        raise RuntimeError(f"the panel must know all {MANY + REPEATS} trials: {len(panel.rows)}")
+    panel.close()
+    return 1000 * median(times)
+
+
+def _record(row: Row, draw: random.Random) -> Record:
+    """Return a trial as a search would have logged it, timed beside an original that varies."""
+    recipe = SMALL if row["number"] else ORIGINAL
+    role: Role = "original" if row["role"] == "original" else "search"
+    if row["failure"]:
+        note = row["failure"]
+        failure = Failure("artifact", "error", note["message"], note["log"])
+        return Record(row["number"], recipe, role, failure)
+    units = {objective["name"]: objective["unit"] for objective in OBJECTIVES}
+    stats = {}
+    for name, (value, low, high) in row["values"].items():
+        if value is not None and low is not None and high is not None:
+            stats[name] = Stat(value, low, high, 30, units[name])
+    measurement = Measurement(stats, reference_ms=15.2 * draw.gauss(1.0, 0.02))
+    return Record(row["number"], recipe, role, measurement)
 
 
 def _filter(page: Page, latency: str) -> float:
