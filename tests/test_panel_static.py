@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from autoopt.errors import UnknownNameError
 from autoopt.panel.axes import fit_axis
 from autoopt.panel.messages import Objective, Status, starting_status
+from autoopt.panel.points import Point, spread
 from autoopt.panel.static import front_html, front_svg, front_text
-from tests.panel_rows import HOSTILE, OBJECTIVES, failed_row, make_row
+from tests.panel_rows import HOSTILE, OBJECTIVES, failed_row, make_row, trading_off
 
 STATUS = starting_status()
 
@@ -179,3 +180,59 @@ def test_an_axis_has_a_handful_of_ticks_between_its_ends(a, b):
         assert len(axis.ticks) < 12
         assert list(axis.ticks) == sorted(axis.ticks)
         assert 0.0 <= axis.position(a) <= 1.0
+
+
+def test_a_front_of_thousands_is_cut_to_what_can_be_read_and_sent():
+    rows = trading_off(5000)
+    rows[17]["role"] = "original"
+    rows[4321]["recommended"] = True
+    html = front_html(rows, OBJECTIVES, STATUS)
+    table = html.split("<table>")[1]
+    assert table.count("<tr") == 101
+    assert "… and 4900 more" in table
+    assert "recommended" in table
+    assert "original" in table
+    assert len(marks(svg(rows))) == 600
+    assert "600 of 5000 are drawn" in words(svg(rows))
+    assert "#4321" in words(svg(rows))
+    assert len(html) < 400_000
+
+
+def test_thousands_behind_the_front_are_thinned_and_the_front_is_not():
+    rows = [make_row(n, latency=2 + n / 100, front=n < 50) for n in range(5000)]
+    root = svg(rows)
+    assert len(marks(root)) == 50
+    faded = [path for path in root.iter() if path.get("stroke-width") == "6"]
+    assert faded[0].get("d", "").count("M") == 600
+    assert "650 of 5000 are drawn" in words(root)
+
+
+def test_a_front_that_fits_is_shown_whole():
+    rows = trading_off(100)
+    html = front_html(rows, OBJECTIVES, STATUS)
+    assert html.count("<tr") == 101
+    assert "more</p>" not in html
+    assert "are drawn" not in html
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 40))
+def test_what_is_left_of_many_is_in_order_and_spans_them(named, most):
+    items = list(enumerate(named))
+    left = spread(items, most, keep=lambda item: item[1])
+    kept = [item for item in items if item[1]]
+    assert left == sorted(set(left))
+    assert set(kept) <= set(left)
+    assert len(left) == max(len(kept), min(most, len(items)))
+    others = [item for item in items if not item[1]]
+    if len(others) >= most - len(kept) >= 2:
+        assert {others[0], others[-1]} <= set(left)
+
+
+def test_the_axes_of_thousands_are_fitted_without_comparing_each_with_each(monkeypatch):
+    def compared(_one, _other):
+        raise AssertionError("points were compared")
+
+    monkeypatch.setattr(Point, "__eq__", compared)
+    front_svg(
+        [make_row(0, front=True), make_row(1, front=False)], OBJECTIVES, x="latency", y="size"
+    )

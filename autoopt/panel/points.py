@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from autoopt.panel.axes import Axis, fit_axis
 from autoopt.panel.messages import Objective, Row
 
 Interval: TypeAlias = tuple[float, float, float]
 Kind: TypeAlias = Literal["original", "recommended", "baseline", "uniform", "search"]
+Item = TypeVar("Item")
 
 _LARGEST: Final = 1e100
 """Beyond this a value is no measurement, and sums of it would leave the range of a float."""
@@ -56,12 +57,27 @@ def points_of(rows: Sequence[Row], x: str, y: str) -> list[Point]:
     return points
 
 
+def spread(items: Sequence[Item], most: int, *, keep: Callable[[Item], bool]) -> list[Item]:
+    """Give at most so many items, in their order: those to keep, and of the others every so many.
+
+    The first and the last of the others stay, so that what is left spans what there was.
+    """
+    if len(items) <= most:
+        return list(items)
+    others = [place for place, item in enumerate(items) if not keep(item)]
+    room = max(0, most - (len(items) - len(others)))
+    steps = range(room) if others else ()
+    chosen = {others[step * (len(others) - 1) // max(1, room - 1)] for step in steps}
+    return [item for place, item in enumerate(items) if place in chosen or keep(item)]
+
+
 def fit_axes(points: Sequence[Point], x: Objective, y: Objective) -> tuple[Axis, Axis]:
     """Fit both axes to the points; the front, the original and the pick decide what is seen."""
     good = [p for p in points if p.row["front"] and p.row["feasible"]]
     good = good or [p for p in points if p.row["front"]]
     core = [*good, *(p for p in points if p.kind in ("original", "recommended"))]
-    rest = [p for p in points if p not in core]
+    of_core = {id(p) for p in core}
+    rest = [p for p in points if id(p) not in of_core]
     return (
         fit_axis([p.x[0] for p in core], [p.x[0] for p in rest], log=_may_be_log(x)),
         fit_axis([p.y[0] for p in core], [p.y[0] for p in rest], log=_may_be_log(y)),

@@ -11,13 +11,15 @@ from typing import Final
 
 from autoopt.panel.axes import format_duration, format_interval, format_value
 from autoopt.panel.messages import Objective, Row, Status
-from autoopt.panel.points import default_axes, interval_of
+from autoopt.panel.points import default_axes, interval_of, spread
 from autoopt.panel.svg import STYLE, front_svg
 
 __all__ = ["front_html", "front_svg", "front_text"]
 
 _MOST_FAILURES: Final = 20
 _MOST_TEXT_ROWS: Final = 12
+_MOST_TABLE_ROWS: Final = 100
+"""A notebook that is saved holds the twin, and so does the mail that carries it."""
 
 _TABLE_STYLE: Final = """
 .autoopt-front{font:13px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;\
@@ -124,16 +126,23 @@ def _front_rows(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Ro
 
 
 def _table(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
-    shown = _front_rows(rows, objectives)
-    if not shown:
+    wanted = _front_rows(rows, objectives)
+    if not wanted:
         return ""
+    shown = spread(wanted, _MOST_TABLE_ROWS, keep=_is_named)
+    left = len(wanted) - len(shown)
+    more = f"<p>… and {left} more</p>" if left else ""
     heads = "".join(f'<th class="ao-n" scope="col">{_heading(o)}</th>' for o in objectives)
     body = "".join(_table_row(row, objectives) for row in shown)
     return (
         '<div class="ao-scroll"><table><thead><tr><th class="ao-n" scope="col">#</th>'
         f'<th scope="col">strategy</th>{heads}<th class="ao-n" scope="col">speed-up</th>'
-        f"</tr></thead><tbody>{body}</tbody></table></div>"
+        f"</tr></thead><tbody>{body}</tbody></table>{more}</div>"
     )
+
+
+def _is_named(row: Row) -> bool:
+    return row["recommended"] or row["role"] == "original"
 
 
 def _heading(objective: Objective) -> str:

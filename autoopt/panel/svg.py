@@ -9,7 +9,7 @@ from typing import Final
 from autoopt.errors import UnknownNameError
 from autoopt.panel.axes import Axis, format_interval, format_value
 from autoopt.panel.messages import Objective, Row
-from autoopt.panel.points import Point, fit_axes, front_line, points_of
+from autoopt.panel.points import Point, fit_axes, front_line, points_of, spread
 
 WIDTH: Final = 760
 HEIGHT: Final = 430
@@ -29,6 +29,9 @@ SHAPES: Final = {
 
 MOST_MARKS: Final = 400
 """Up to so many points each is an element with a text; of more, those behind are one outline."""
+
+MOST_DRAWN: Final = 600
+"""At most so many points of the front are drawn, and of those behind it: a file is to be sent."""
 
 _LEGEND: Final = (
     ("recommended", "recommended", 112),
@@ -91,6 +94,7 @@ def front_svg(
     across, up = _objective(objectives, x), _objective(objectives, y)
     points = points_of(rows, x, y)
     axes = fit_axes(points, across, up)
+    drawn = _drawn(points)
     label = f"Scatter of {up['label']} against {across['label']}, {len(points)} strategies"
     parts = [
         (
@@ -103,9 +107,9 @@ def front_svg(
         _titles(across, up),
         _legend(points, star),
         _reference(points, *axes) if points else _empty(),
-        _line(front_line(points, across, up), *axes),
-        _marks(points, (across, up), axes),
-        _beyond(points, *axes),
+        _line(front_line(drawn, across, up), *axes),
+        _marks(drawn, (across, up), axes),
+        _footnote(points, len(drawn), *axes),
         "</svg>",
     ]
     return "".join(parts)
@@ -225,6 +229,16 @@ def _marks(
     return dots + "".join(_mark(point, objectives, axes) for point in shown if _is_strong(point))
 
 
+def _drawn(points: Sequence[Point]) -> list[Point]:
+    """Leave of very many points those that show where all are, and what has a name."""
+    front = sorted((p for p in points if _is_strong(p)), key=lambda point: point.x[0])
+    behind = [p for p in points if not _is_strong(p)]
+    return [
+        *spread(behind, MOST_DRAWN, keep=lambda _: False),
+        *spread(front, MOST_DRAWN, keep=lambda p: p.kind in ("original", "recommended")),
+    ]
+
+
 def _is_strong(point: Point) -> bool:
     return point.row["front"] or point.kind in ("original", "recommended")
 
@@ -284,11 +298,10 @@ def _describe(point: Point, objectives: tuple[Objective, Objective]) -> str:
     return "\n".join(lines)
 
 
-def _beyond(points: Sequence[Point], across: Axis, up: Axis) -> str:
-    count = sum(not (across.holds(p.x[0]) and up.holds(p.y[0])) for p in points)
-    if not count:
+def _footnote(points: Sequence[Point], drawn: int, across: Axis, up: Axis) -> str:
+    words = [f"{drawn} of {len(points)} are drawn"] if drawn < len(points) else []
+    beyond = sum(not (across.holds(p.x[0]) and up.holds(p.y[0])) for p in points)
+    words += [f"{beyond} beyond the axes, drawn at the edge"] if beyond else []
+    if not words:
         return ""
-    return (
-        f'<text x="{_LEFT}" y="{HEIGHT - 14}" fill-opacity=".65">'
-        f"{count} beyond the axes, drawn at the edge</text>"
-    )
+    return f'<text x="{_LEFT}" y="{HEIGHT - 14}" fill-opacity=".65">{" · ".join(words)}</text>'
