@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -168,7 +169,7 @@ def test_requests_carry_their_settings():
 
 
 def test_settings_that_do_not_exist_are_named():
-    with pytest.raises(ValueError, match=r"`bits` must be one of \(8, 4, 2\), but got 3"):
+    with pytest.raises(ValueError, match=r"`bits` must be one of 8, 4, 2, but got 3"):
         load_technique("quantization", "weight_only")(3)
     with pytest.raises(ValueError, match="`keep` must be one of"):
         load_technique("quantization", "static_int8")(keep="all")
@@ -177,12 +178,33 @@ def test_settings_that_do_not_exist_are_named():
     for option in ("finetune", "distill"):
         with pytest.raises(ValueError, match="`epochs` must be at least 1, but got 0"):
             load_technique("recovery", option)(epochs=0)
-        with pytest.raises(ValueError, match="`learning_rate` must be positive"):
+        with pytest.raises(ValueError, match="`learning_rate` must be above 0 and finite"):
             load_technique("recovery", option)(learning_rate=float("nan"))
     with pytest.raises(ValueError, match="`temperature` must be above 0"):
         load_technique("recovery", "distill")(temperature=0)
-    with pytest.raises(ValueError, match="`alpha` must be within"):
+    with pytest.raises(ValueError, match="`alpha` must be at least 0 and at most 1"):
         load_technique("recovery", "distill")(alpha=2)
+
+
+@pytest.mark.parametrize(("slot", "option"), EVERY)
+def test_settings_of_another_type_are_named(slot: str, option: str):
+    wrong = {
+        "int": (2.5, "2", True, None),
+        "float": ("0.5", True, None, float("nan")),
+        "str": (0.5, None),
+        "bool": ("yes", 1),
+    }
+    cls = load_technique(slot, option)
+    for field in dataclasses.fields(cls):
+        # What is one of several, by its name alone: a list, and no number of bits, is 4.0.
+        for value in wrong.get(str(field.type), ([], 4.0, "odd")):
+            with pytest.raises(ValueError, match=rf"`{field.name}` must be .*got "):
+                cls(**{field.name: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert load_technique("pruning", "channels")(ratio=np.float32(0.5), epochs=np.int64(2))
+    assert load_technique("quantization", "codebook")(clusters=np.int64(16))
 
 
 def test_unknown_names_list_the_known_ones():

@@ -268,13 +268,13 @@ def test_soft_targets_take_any_teacher() -> None:
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
-        (lambda: DistillLogits(alpha=1.5), "`alpha` must be within 0 and 1, but got 1.5"),
+        (lambda: DistillLogits(alpha=1.5), "`alpha` must be at least 0 and at most 1, but got 1.5"),
         (lambda: DistillLogits(epochs=0), "`epochs` must be at least 1"),
         (lambda: DistillFeatures(beta=0), "`beta` must be above 0 and finite, but got 0"),
         (lambda: DistillAttention(temperature=-1), "`temperature` must be above 0"),
         (lambda: DistillFeatures(temperature=float("inf")), "`temperature` must be above 0"),
         (lambda: DistillEnsemble(members=0), "`members` must be at least 1, but got 0"),
-        (lambda: DistillReversed(learning_rate=0), "`learning_rate` must be positive"),
+        (lambda: DistillReversed(learning_rate=0), "`learning_rate` must be above 0 and finite"),
     ],
 )
 def test_settings_outside_their_range_are_named(make: Any, rule: str) -> None:

@@ -293,7 +293,10 @@ def test_a_sensitive_layer_is_spared():
         ({"schedule": "often"}, "`schedule` must be one of 'one_shot', 'iterative', but got"),
         ({"allocation": "fair"}, "`allocation` must be one of 'global'"),
         ({"epochs": 0}, "`epochs` must be at least 1, but got 0"),
-        ({"slope": 2.0, "allocation": "uniform"}, "`slope` must be within −1 and 1, but got 2"),
+        (
+            {"slope": 2.0, "allocation": "uniform"},
+            "`slope` must be at least -1 and at most 1, but got 2",
+        ),
         ({"slope": 0.5}, "`slope` tilts the allocation 'uniform' alone"),
         ({"layers": "stem"}, "`layers` must name layers or stages.* but got 'stem'"),
         ({"layers": "stem=2"}, "but got 'stem=2'"),
@@ -307,7 +310,7 @@ def test_settings_out_of_bounds_are_named(settings, message):
 def test_other_settings_out_of_bounds_are_named():
     with pytest.raises(ValueError, match="`pattern` must be one of '2:4', '1:4', '4:8', but got"):
         PatternPruning("3:4")  # type: ignore[arg-type]  # the error is the test
-    with pytest.raises(ValueError, match="`strength` must be positive and finite, but got 0"):
+    with pytest.raises(ValueError, match="`strength` must be above 0 and finite, but got 0"):
         SoftThreshold(0)
     with pytest.raises(ValueError, match="`bits` must be one of 2, 3, 4, 6, 8, but got 5"):
         RoundedWeights(5)  # type: ignore[arg-type]  # the error is the test

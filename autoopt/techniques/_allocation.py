@@ -9,7 +9,13 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from autoopt.techniques._bounds import check_choice, read_layers, share_of
+from autoopt.techniques._bounds import (
+    check_choice,
+    check_number,
+    check_share,
+    read_layers,
+    share_of,
+)
 
 ALLOCATIONS = ("global", "uniform", "sensitivity")
 # Rounds in which what a full layer cannot give is taken from the others.
@@ -47,11 +53,9 @@ class Allocation:
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        if not 0 < self.ratio < 1:
-            raise ValueError(f"`ratio` must be above 0 and below 1, but got {self.ratio}.")
+        check_share("ratio", self.ratio)
         check_choice("allocation", self.kind, ALLOCATIONS)
-        if not -1 <= self.slope <= 1:
-            raise ValueError(f"`slope` must be within −1 and 1, but got {self.slope}.")
+        check_number("slope", self.slope, least=-1, most=1)
         if self.slope and self.kind != "uniform":
             raise ValueError(
                 "`slope` tilts the allocation 'uniform' alone, but got "

@@ -16,12 +16,6 @@ SCHEDULES = ("one_shot", "iterative")
 LEARNING_RATE = 1e-3
 
 
-def check_epochs(epochs: int) -> None:
-    """Hold the bound of epochs."""
-    if epochs < 1:
-        raise ValueError(f"`epochs` must be at least 1, but got {epochs}.")
-
-
 def train_on(network: nn.Module, task: Task, *, epochs: int = 1) -> nn.Module:
     """Return a copy that was trained on with the task's own loss; zeros stay zero.
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from autoopt.errors import DivergedError
 from autoopt.task.randomness import seeded
 from autoopt.techniques._batches import shuffled, steps_in_epoch
+from autoopt.techniques._bounds import check_number, check_whole
 from autoopt.techniques._team import Team
 from autoopt.techniques._zeros import HeldZeros
 from autoopt.techniques.recalibrate import recalibrate
@@ -46,10 +47,8 @@ VALIDATION_BATCH = 128
 
 def check_course(epochs: int, learning_rate: float) -> None:
     """Hold the bounds of what every training takes."""
-    if epochs < 1:
-        raise ValueError(f"`epochs` must be at least 1, but got {epochs}.")
-    if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise ValueError(f"`learning_rate` must be positive and finite, but got {learning_rate}.")
+    check_whole("epochs", epochs, 1)
+    check_number("learning_rate", learning_rate, above=0)
 
 
 def train(

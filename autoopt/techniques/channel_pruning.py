@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from autoopt.techniques._bounds import check_number
 from autoopt.techniques._channel_groups import ChannelGraph, ChannelGroup, aligned, refusal
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class MagnitudePruning:
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        if not 0 <= self.ratio < 1:
-            raise ValueError(f"`ratio` must be at least 0 and below 1, but got {self.ratio}.")
+        check_number("ratio", self.ratio, least=0, below=1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say which module's channels cannot be traced, or None."""

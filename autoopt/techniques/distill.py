@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 
 from autoopt.task.language import NextTokenLoss
 from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
+from autoopt.techniques._bounds import check_number
 from autoopt.techniques._training import Loss, check_course, train
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Distill:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
-        check_temperature(self.temperature)
-        check_share("alpha", self.alpha)
+        check_number("temperature", self.temperature, above=0)
+        check_number("alpha", self.alpha, least=0, most=1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Refuse nothing: the original can always be asked."""
@@ -75,18 +75,6 @@ class Distill:
         """
         loss = soft_targets(task, task.teacher_outputs(), self.temperature, self.alpha)
         return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
-
-
-def check_share(name: str, value: float) -> None:
-    """Hold that a weight of one loss against another lies within 0 and 1."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must be within 0 and 1, but got {value}.")
-
-
-def check_temperature(temperature: float) -> None:
-    """Hold that outputs can be divided by it."""
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"`temperature` must be above 0, but got {temperature}.")
 
 
 def blended(

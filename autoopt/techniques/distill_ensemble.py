@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from autoopt.task.teaching import outputs_on
+from autoopt.techniques._bounds import check_number, check_whole
 from autoopt.techniques._training import check_course, train
-from autoopt.techniques.distill import RANDOM_DATA, check_share, check_temperature, soft_targets
+from autoopt.techniques.distill import RANDOM_DATA, soft_targets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,10 +56,9 @@ class DistillEnsemble:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
-        check_temperature(self.temperature)
-        check_share("alpha", self.alpha)
-        if self.members < 1:
-            raise ValueError(f"`members` must be at least 1, but got {self.members}.")
+        check_number("temperature", self.temperature, above=0)
+        check_number("alpha", self.alpha, least=0, most=1)
+        check_whole("members", self.members, 1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that data drawn anew at every reading would need every snapshot at every step."""

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autoopt.errors import RefusedError
+from autoopt.techniques._bounds import check_number
 from autoopt.techniques._guide import Comparison, Guide, channels_last
 from autoopt.techniques._training import check_course, train
-from autoopt.techniques.distill import check_share, check_temperature, soft_targets
+from autoopt.techniques.distill import soft_targets
 
 if TYPE_CHECKING:
     from autoopt.interfaces import Target
@@ -223,7 +224,6 @@ def _trained(
 
 def _check(course: DistillFeatures | DistillAttention) -> None:
     check_course(course.epochs, course.learning_rate)
-    check_temperature(course.temperature)
-    check_share("alpha", course.alpha)
-    if not 0 < course.beta < float("inf"):
-        raise ValueError(f"`beta` must be above 0 and finite, but got {course.beta}.")
+    check_number("temperature", course.temperature, above=0)
+    check_number("alpha", course.alpha, least=0, most=1)
+    check_number("beta", course.beta, above=0)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional as F
 
+from autoopt.techniques._bounds import check_number
 from autoopt.techniques._training import check_course, train
-from autoopt.techniques.distill import blended, check_share
+from autoopt.techniques.distill import blended
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +42,7 @@ class DistillLogits:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
-        check_share("alpha", self.alpha)
+        check_number("alpha", self.alpha, least=0, most=1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Refuse nothing: the original can always be asked."""

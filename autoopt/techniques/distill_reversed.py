@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autoopt.task.teaching import outputs_on
+from autoopt.techniques._bounds import check_number
 from autoopt.techniques._training import check_course, judged_loss, train
-from autoopt.techniques.distill import RANDOM_DATA, check_share, check_temperature, soft_targets
+from autoopt.techniques.distill import RANDOM_DATA, soft_targets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,8 +49,8 @@ class DistillReversed:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
-        check_temperature(self.temperature)
-        check_share("alpha", self.alpha)
+        check_number("temperature", self.temperature, above=0)
+        check_number("alpha", self.alpha, least=0, most=1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that data drawn anew at every reading would need the new teacher at every step."""

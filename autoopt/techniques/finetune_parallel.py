@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from autoopt.techniques._bounds import check_whole
 from autoopt.techniques._training import check_course
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class DataParallelFineTune:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
+        check_whole("processes", self.processes, 1)
         if self.processes < 2:
             raise ValueError(
                 f"`processes` must be at least 2, but got {self.processes}; one alone is "

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autoopt.interfaces import Parallel
+from autoopt.techniques._bounds import check_choice, check_number, check_whole
 
 if TYPE_CHECKING:
     from autoopt.task import Task
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Holds that settings are what their types say; their bounds are those of `Parallel`."""
+
+    def __post_init__(self) -> None:
+        """Hold the types."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int":
+                check_whole(field.name, value, 0)
+            elif field.type == "float":
+                check_number(field.name, value, least=0)
+            else:
+                check_choice(field.name, value, (False, True))
 
 
 @dataclass(frozen=True)
@@ -21,7 +39,7 @@ class Default:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(_Settings):
     """Threads, replicas and batch as searched.
 
     Attributes
@@ -39,7 +57,8 @@ class Tuned:
     batch: int = 0
 
     def __post_init__(self) -> None:
-        """Hold the bounds."""
+        """Hold the types and the bounds."""
+        super().__post_init__()
         Parallel(self.threads, self.replicas, self.batch)
 
     def config(self, task: Task) -> Parallel:
@@ -48,7 +67,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class InterOp:
+class InterOp(_Settings):
     """Threads within an operator, and operators of different branches at the same time.
 
     Attributes
@@ -68,7 +87,7 @@ class InterOp:
 
 
 @dataclass(frozen=True)
-class Processes:
+class Processes(_Settings):
     """Replicas in processes of their own: no lock of an interpreter or a runtime joins them.
 
     Requests and answers go through shared memory. OpenVINO's processes share the weights, which
@@ -94,7 +113,7 @@ class Processes:
 
 
 @dataclass(frozen=True)
-class Batching:
+class Batching(_Settings):
     """A queue that gathers requests which arrive at the same time and answers them together.
 
     It helps where many small requests come at once (throughput, server); a request that comes
@@ -121,7 +140,7 @@ class Batching:
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Pipeline(_Settings):
     """Processes that each hold some of the operators; parts of a request stream through them.
 
     It pays where a network's weights do not fit into one cache, or its layers do not use several
@@ -150,7 +169,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class TensorParallel:
+class TensorParallel(_Settings):
     """Processes that each hold a part of every layer and exchange what they compute.
 
     Attributes

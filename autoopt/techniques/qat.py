@@ -23,6 +23,7 @@ from autoopt.precision import (
     store,
 )
 from autoopt.precision.grids import nearest
+from autoopt.techniques._bounds import check_choice
 from autoopt.techniques._training import check_course, train
 
 if TYPE_CHECKING:
@@ -64,12 +65,8 @@ class QuantizationAwareTraining:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
-        if self.bits not in (8, 4, 2):
-            raise ValueError(f"`bits` must be one of (8, 4, 2), but got {self.bits!r}.")
-        if self.scheme not in ("symmetric", "affine"):
-            raise ValueError(
-                f"`scheme` must be one of ('symmetric', 'affine'), but got {self.scheme!r}."
-            )
+        check_choice("bits", self.bits, (8, 4, 2))
+        check_choice("scheme", self.scheme, ("symmetric", "affine"))
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that there is no layer to train rounded, or None."""

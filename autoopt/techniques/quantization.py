@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoopt.interfaces import Quantization
+from autoopt.techniques._bounds import check_choice, check_number, check_whole
 
 Calibration = Literal["minmax", "percentile", "mse", "entropy"]
 Keep = Literal["none", "first_last", "first_last_int8"]
@@ -79,13 +80,13 @@ class StaticInt8:
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("granularity", self.granularity, GRANULARITIES)
-        _check("scheme", self.scheme, SCHEMES)
-        _check("keep", self.keep, ("none", "first_last"))
-        _check("calibration", self.calibration, ("minmax", "percentile", "mse", "entropy"))
-        _check("activations", self.activations, ("affine", "symmetric"))
-        _check_share("sensitive", self.sensitive)
-        _check_percentile(self.percentile)
+        check_choice("granularity", self.granularity, GRANULARITIES)
+        check_choice("scheme", self.scheme, SCHEMES)
+        check_choice("keep", self.keep, ("none", "first_last"))
+        check_choice("calibration", self.calibration, ("minmax", "percentile", "mse", "entropy"))
+        check_choice("activations", self.activations, ("affine", "symmetric"))
+        check_number("sensitive", self.sensitive, least=0, below=1)
+        check_percentile(self.percentile)
 
     def request(self) -> Quantization:
         """Return the request."""
@@ -123,9 +124,9 @@ class DynamicInt8:
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("granularity", self.granularity, GRANULARITIES)
-        _check("scheme", self.scheme, SCHEMES)
-        _check_group(self.group)
+        check_choice("granularity", self.granularity, GRANULARITIES)
+        check_choice("scheme", self.scheme, SCHEMES)
+        check_group(self.group)
         if not self.group:
             raise ValueError("`group` must be from 2, but got 0.")
 
@@ -135,21 +136,13 @@ class DynamicInt8:
         return Quantization("dynamic", 8, self.granularity, scheme=self.scheme, group=group)
 
 
-def _check(name: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"`{name}` must be one of {known}, but got {value!r}.")
+def check_percentile(percentile: object) -> None:
+    """Hold the bounds of a percentile of values that a range takes in."""
+    check_number("percentile", percentile, above=50, most=100)
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"`{name}` must be at least 0 and below 1, but got {value}.")
-
-
-def _check_percentile(percentile: float) -> None:
-    if not 50 < percentile <= 100:
-        raise ValueError(f"`percentile` must be above 50 and at most 100, but got {percentile}.")
-
-
-def _check_group(group: int) -> None:
-    if group < 0 or group == 1:
-        raise ValueError(f"`group` must be 0 (none) or a whole number from 2, but got {group!r}.")
+def check_group(group: object) -> None:
+    """Hold that a group is none or has several weights."""
+    if group == 1:
+        raise ValueError("`group` must be 0 (none) or a whole number from 2, but got 1.")
+    check_whole("group", group, 0)

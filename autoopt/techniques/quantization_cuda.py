@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoopt.interfaces import Quantization
-from autoopt.techniques.quantization import Keep, _check
+from autoopt.techniques._bounds import check_choice
+from autoopt.techniques.quantization import Keep
 
 GROUPS = (32, 64, 128, 256)
 
@@ -32,9 +33,9 @@ class Fp8:
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("mode", self.mode, ("dynamic", "weight_only"))
-        _check("granularity", self.granularity, ("per_channel", "per_tensor"))
-        _check("keep", self.keep, ("none", "first_last"))
+        check_choice("mode", self.mode, ("dynamic", "weight_only"))
+        check_choice("granularity", self.granularity, ("per_channel", "per_tensor"))
+        check_choice("keep", self.keep, ("none", "first_last"))
 
     def request(self) -> Quantization:
         """Return the request."""
@@ -61,8 +62,8 @@ class Int4:
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("group", self.group, GROUPS)
-        _check("keep", self.keep, ("none", "first_last"))
+        check_choice("group", self.group, GROUPS)
+        check_choice("keep", self.keep, ("none", "first_last"))
 
     def request(self) -> Quantization:
         """Return the request."""

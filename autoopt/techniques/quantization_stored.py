@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoopt.interfaces import Quantization
+from autoopt.techniques._bounds import check_choice, check_number, check_text, check_whole
 from autoopt.techniques.quantization import (
     GRANULARITIES,
     GROUP,
@@ -13,10 +14,8 @@ from autoopt.techniques.quantization import (
     Granularity,
     Keep,
     Scheme,
-    _check,
-    _check_group,
-    _check_percentile,
-    _check_share,
+    check_group,
+    check_percentile,
 )
 
 CALIBRATIONS = ("usual", "minmax", "percentile", "mse", "entropy")
@@ -60,13 +59,13 @@ class WeightOnly:
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("bits", self.bits, (8, 4, 2))
-        _check("scheme", self.scheme, SCHEMES)
-        _check("keep", self.keep, KEEPS)
-        _check("granularity", self.granularity, GRANULARITIES)
-        _check("calibration", self.calibration, CALIBRATIONS)
-        _check_group(self.group)
-        _check_percentile(self.percentile)
+        check_choice("bits", self.bits, (8, 4, 2))
+        check_choice("scheme", self.scheme, SCHEMES)
+        check_choice("keep", self.keep, KEEPS)
+        check_choice("granularity", self.granularity, GRANULARITIES)
+        check_choice("calibration", self.calibration, CALIBRATIONS)
+        check_group(self.group)
+        check_percentile(self.percentile)
         if self.group and self.granularity == "per_tensor":
             raise ValueError(
                 "a scale a tensor has no groups, but got "
@@ -105,9 +104,8 @@ class Codebook:
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        if not 4 <= self.clusters <= 256:
-            raise ValueError(f"`clusters` must be from 4 to 256, but got {self.clusters}.")
-        _check("keep", self.keep, KEEPS)
+        check_whole("clusters", self.clusters, 4, 256)
+        check_choice("keep", self.keep, KEEPS)
 
     def request(self) -> Quantization:
         """Return the request."""
@@ -132,8 +130,8 @@ class Binary:
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check_group(self.group)
-        _check("keep", self.keep, KEEPS)
+        check_group(self.group)
+        check_choice("keep", self.keep, KEEPS)
 
     def request(self) -> Quantization:
         """Return the request."""
@@ -171,12 +169,12 @@ class MixedPrecision:
 
     def __post_init__(self) -> None:
         """Hold the choices."""
-        _check("bits", self.bits, (4, 2))
-        _check("raised", self.raised, (8, 4, FLOAT))
-        _check("order", self.order, ("sensitivity", "front", "back"))
-        _check("scheme", self.scheme, ("symmetric", "affine"))
-        _check_share("share", self.share)
-        _check_group(self.group)
+        check_choice("bits", self.bits, (4, 2))
+        check_choice("raised", self.raised, (8, 4, FLOAT))
+        check_choice("order", self.order, ("sensitivity", "front", "back"))
+        check_choice("scheme", self.scheme, ("symmetric", "affine"))
+        check_number("share", self.share, least=0, below=1)
+        check_group(self.group)
         if self.raised <= self.bits:
             raise ValueError(
                 "`raised` must be more than `bits`, but got "
@@ -215,7 +213,8 @@ class PerLayer:
 
     def __post_init__(self) -> None:
         """Read the assignment once, so that what is wrong with it shows at once."""
-        _check("bits", self.bits, (8, 4, 2))
+        check_choice("bits", self.bits, (8, 4, 2))
+        check_text("layers", self.layers)
         self.request()
 
     def request(self) -> Quantization:

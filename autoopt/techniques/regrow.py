@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from autoopt.errors import RefusedError
 from autoopt.regrowth import regrown
 from autoopt.replay import replay
-from autoopt.techniques._bounds import check_choice, check_share
-from autoopt.techniques._own_training import check_epochs, train_on
+from autoopt.techniques._bounds import check_choice, check_number, check_share, check_whole
+from autoopt.techniques._own_training import train_on
 from autoopt.techniques._rewriting import Rewriting
 from autoopt.techniques._unit_scores import IMPORTANCES
 from autoopt.techniques.structured import ChannelPruning
@@ -52,10 +52,9 @@ class Regrow(Rewriting):
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_share("ratio", self.ratio)
-        if not 0 < self.back <= 1:
-            raise ValueError(f"`back` must be above 0 and at most 1, but got {self.back}.")
+        check_number("back", self.back, above=0, most=1)
         check_choice("importance", self.importance, IMPORTANCES)
-        check_epochs(self.epochs)
+        check_whole("epochs", self.epochs, 1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say why no channel can be cut, or None."""

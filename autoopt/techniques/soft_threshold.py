@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor, nn
 
 from autoopt.errors import RefusedError
-from autoopt.techniques._own_training import check_epochs, train_on
+from autoopt.techniques._bounds import check_number, check_whole
+from autoopt.techniques._own_training import train_on
 from autoopt.techniques._rewriting import Rewriting
 from autoopt.techniques._sparse_layers import NO_WEIGHTS, sparse_weights
 
@@ -42,9 +43,8 @@ class SoftThreshold(Rewriting):
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        if not 0 < self.strength < float("inf"):
-            raise ValueError(f"`strength` must be positive and finite, but got {self.strength}.")
-        check_epochs(self.epochs)
+        check_number("strength", self.strength, above=0)
+        check_whole("epochs", self.epochs, 1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that there is nothing to shrink, or None."""

@@ -16,9 +16,15 @@ from torch import Tensor, nn
 from autoopt.errors import RefusedError
 from autoopt.factors import is_transposed_linear
 from autoopt.techniques._allocation import Allocation, cubic
-from autoopt.techniques._bounds import check_choice, missing_layer, read_layers
+from autoopt.techniques._bounds import (
+    check_choice,
+    check_share,
+    check_whole,
+    missing_layer,
+    read_layers,
+)
 from autoopt.techniques._contributions import calibration_loss
-from autoopt.techniques._own_training import SCHEDULES, check_epochs, train_on
+from autoopt.techniques._own_training import SCHEDULES, train_on
 from autoopt.techniques._rewriting import Rewriting
 from autoopt.techniques._sparse_layers import (
     IMPORTANCES,
@@ -67,7 +73,8 @@ class SparsePruning(Rewriting):
         """Hold the bounds."""
         check_choice("importance", self.importance, IMPORTANCES)
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_epochs(self.epochs)
+        check_whole("epochs", self.epochs, 1)
+        check_share("sparsity", self.sparsity)
         self._allocation()
 
     @property

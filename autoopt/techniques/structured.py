@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from autoopt.errors import RefusedError
 from autoopt.replay import replay
 from autoopt.techniques._allocation import Allocation, cubic
-from autoopt.techniques._bounds import check_choice, missing_layer, read_layers
+from autoopt.techniques._bounds import check_choice, check_whole, missing_layer, read_layers
 from autoopt.techniques._channel_groups import refusal
 from autoopt.techniques._channel_units import ChannelUnits
 from autoopt.techniques._feed_forward_units import FeedForwardUnits
 from autoopt.techniques._head_units import HeadUnits
-from autoopt.techniques._own_training import SCHEDULES, check_epochs, train_on
+from autoopt.techniques._own_training import SCHEDULES, train_on
 from autoopt.techniques._recurrent_units import RecurrentUnits
 from autoopt.techniques._rewriting import Rewriting
 from autoopt.techniques._unit_scores import IMPORTANCES, sensitivity, unit_scores
@@ -66,7 +66,7 @@ class StructuredPruning(Rewriting):
         """Hold the bounds."""
         check_choice("importance", self.importance, IMPORTANCES)
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_epochs(self.epochs)
+        check_whole("epochs", self.epochs, 1)
         self._allocation(self.ratio)
 
     @property

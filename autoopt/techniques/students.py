@@ -13,6 +13,7 @@ from autoopt.errors import RefusedError
 from autoopt.plan import Drop
 from autoopt.replay import replay
 from autoopt.techniques._blocks import changes, droppable
+from autoopt.techniques._bounds import check_number
 from autoopt.techniques._channel_groups import ChannelGraph, aligned, refusal
 from autoopt.techniques._fresh import with_fresh_weights
 from autoopt.techniques._inner_widths import inner_widths
@@ -44,7 +45,7 @@ class WidthStudent:
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        _check_fraction(self.fraction)
+        check_number("fraction", self.fraction, above=0, most=1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say which module's channels cannot be traced where nothing else is there, or None."""
@@ -101,7 +102,7 @@ class DepthStudent:
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        _check_fraction(self.fraction)
+        check_number("fraction", self.fraction, above=0, most=1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that there is no such block, or None."""
@@ -146,8 +147,8 @@ class WidthDepthStudent:
 
     def __post_init__(self) -> None:
         """Hold the bounds."""
-        _check_fraction(self.width, "width")
-        _check_fraction(self.depth, "depth")
+        check_number("width", self.width, above=0, most=1)
+        check_number("depth", self.depth, above=0, most=1)
 
     def refuse(self, task: Task, target: Target) -> str | None:
         """Say that there is no such block or that channels cannot be traced, or None."""
@@ -182,8 +183,3 @@ class FreshStudent(WidthDepthStudent):
 
 
 _NO_BLOCK = "the network has no repeated blocks that give the shape they take"
-
-
-def _check_fraction(fraction: float, name: str = "fraction") -> None:
-    if not 0 < fraction <= 1:
-        raise ValueError(f"`{name}` must be above 0 and at most 1, but got {fraction}.")
