@@ -6,12 +6,14 @@ import io
 from statistics import mean, stdev
 
 import pytest
+import torch
 from rich.console import Console
 from scipy.stats import ttest_1samp
+from torch import Tensor
 
 from tests.architectures import untrained_task
 from tests.benchmarks import techniques
-from tests.benchmarks.demo_network import INT8, having
+from tests.benchmarks.demo_network import FOLDS, INT8, fold_parts, having, pooled
 from tests.benchmarks.paired import Comparison, lower_bound
 from tests.benchmarks.progress import told
 from tests.benchmarks.techniques import FIGURES
@@ -66,3 +68,34 @@ def test_how_far_it_is_is_said_where_no_terminal_is():
 
 def test_integers_are_compared_in_every_runtime_that_has_them():
     assert set(having(INT8, untrained_task("mlp"))) >= {"onnxruntime", "openvino"}
+
+
+def test_every_digit_is_in_one_test_part_and_in_no_other_part_of_its_fold():
+    tested: list[bytes] = []
+    for fold in FOLDS:
+        parts = fold_parts(fold)
+        # A fold normalises in its own way; ranks of pixels do not change by that.
+        train, validation, test = ([_unscaled(x) for x in part.tensors[0]] for part in parts)
+        assert [len(part) for part in parts] == [len(train), len(validation), len(test)]
+        assert not {*train, *validation} & set(test)
+        assert not set(train) & set(validation)
+        assert len(train) > 2.5 * len(validation)
+        for part in parts:
+            shares = part.tensors[1].bincount() / len(part)
+            assert 0.09 < shares.min() <= shares.max() < 0.11
+        tested += test
+    assert len(tested) == len(set(tested)) == 1797
+
+
+def _unscaled(image: Tensor) -> bytes:
+    """Return an image as bytes that do not depend on how its fold was normalised."""
+    low, high = image.min(), image.max()
+    return ((image - low) / (high - low) * 240).round().to(torch.uint8).numpy().tobytes()
+
+
+def test_folds_count_by_their_digits():
+    sizes = [len(fold_parts(fold)[2]) for fold in FOLDS]
+    assert sum(sizes) == 1797
+    lost = [2, 0, 1, 3, 0]
+    drops = [100 * wrong / size for wrong, size in zip(lost, sizes, strict=True)]
+    assert pooled(drops, FOLDS) == pytest.approx(100 * 6 / 1797)

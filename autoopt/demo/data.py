@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -10,12 +12,13 @@ IMAGE_SIZE = 32
 CLASSES = 10
 
 
-def digits(seed: int = 0) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
+Parts = tuple[TensorDataset, TensorDataset, TensorDataset]
+
+
+def digits(seed: int = 0) -> Parts:
     """Return the train, validation and test parts: 60, 20 and 20 % of 1797 digits.
 
-    Images are float32 of shape (1, 32, 32), enlarged from 8×8 by bilinear interpolation and
-    normalised with the mean and deviation of the train part; targets are int64 classes. Every
-    part holds the classes in the same shares.
+    Every part holds the classes in the same shares.
 
     Parameters
     ----------
@@ -25,6 +28,24 @@ def digits(seed: int = 0) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
+    _, classes = load_digits(return_X_y=True)
+    train, rest = train_test_split(
+        range(len(classes)), train_size=0.6, stratify=classes, random_state=seed
+    )
+    validation, test = train_test_split(
+        rest, train_size=0.5, stratify=classes[rest], random_state=seed
+    )
+    return digits_at(train, validation, test)
+
+
+def digits_at(train: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> Parts:
+    """Return the digits of three lists of rows as train, validation and test part.
+
+    Images are float32 of shape (1, 32, 32), enlarged from 8×8 by bilinear interpolation and
+    normalised with the mean and deviation of the train part; targets are int64 classes.
+    """
+    from sklearn.datasets import load_digits
+
     pixels, classes = load_digits(return_X_y=True)
     images = F.interpolate(
         torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8),
@@ -33,12 +54,6 @@ def digits(seed: int = 0) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
         align_corners=False,
     )
     targets = torch.from_numpy(classes).long()
-    train, rest = train_test_split(
-        range(len(targets)), train_size=0.6, stratify=classes, random_state=seed
-    )
-    validation, test = train_test_split(
-        rest, train_size=0.5, stratify=classes[rest], random_state=seed
-    )
     deviation, mean = torch.std_mean(images[train])
     images = (images - mean) / deviation
     return (

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from autoopt.demo.data import CLASSES, digits
+from autoopt.demo.data import CLASSES, Parts, digits
 
 STAGES = (32, 64, 128)
 EPOCHS = 8
@@ -77,19 +77,21 @@ class DigitsNet(nn.Module):
         return logits
 
 
-def train_model(seed: int = 0, *, split: int = 0, epochs: int = EPOCHS) -> tuple[DigitsNet, float]:
+def train_model(
+    seed: int = 0, *, parts: Parts | None = None, epochs: int = EPOCHS
+) -> tuple[DigitsNet, float]:
     """Train a fresh network on the digits; return it in eval mode with its validation accuracy.
 
     Parameters
     ----------
     seed
         Decides weights and order.
-    split
-        The seed of `digits`: which images it learns from.
+    parts
+        What it learns from and is judged on: `digits` with its usual seed if None.
     epochs
         Passes over the train part, under one cycle of the learning rate.
     """
-    train, validation, _ = digits(split)
+    train, validation, _ = digits() if parts is None else parts
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model = DigitsNet()
