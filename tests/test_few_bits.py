@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autoopt.interfaces import Array, Quantization
@@ -41,7 +42,7 @@ def test_a_runtime_that_decodes_wrongly_fails(
     serve = ReplicatedDeployment.__call__
 
     def wrongly(self: Any, *inputs: Array) -> Array:
-        return -serve(self, *inputs)
+        return np.negative(serve(self, *inputs))
 
     monkeypatch.setattr("tests.contract.RUNTIMES", (runtime,))
     monkeypatch.setattr(ReplicatedDeployment, "__call__", wrongly)

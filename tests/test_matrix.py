@@ -159,12 +159,31 @@ class Wider(Idle):
         return network
 
 
+class Guessing(Idle):
+    """Cut, but it answers the same whatever it is asked; its last layer alone can learn."""
+
+    def apply(self, model: Any, task: Any) -> Any:
+        network = copy.deepcopy(model)
+        network.layers = nn.Sequential(nn.Linear(30, 64), nn.Threshold(1e9, 0.0), nn.Linear(64, 2))
+        return network
+
+
+class Deaf(Idle):
+    """Cut, but nothing that it holds moves its answers."""
+
+    def apply(self, model: Any, task: Any) -> Any:
+        network = copy.deepcopy(model)
+        network.layers = nn.Sequential(nn.Linear(30, 2), nn.Threshold(1e9, 0.0))
+        return network
+
+
 @pytest.mark.parametrize(
     ("technique", "outcome", "reason"),
     [
         (Idle, "failed", "nothing has changed"),
         (Forgetful, "failed", "size mismatch"),
         (Wider, "failed", "instead of"),
+        (Deaf, "failed", "every gradient is zero"),
         (Shorter, "ok", "of the parameters"),
         (Refusing, "refused", "nothing to cut"),
     ],
@@ -178,6 +197,15 @@ def test_the_contract_judges(
     found = judge.check(Subject("pruning", "planted", {}, "planted"))
     assert found[0] == outcome, found
     assert reason in found[1]
+
+
+@pytest.mark.parametrize("least", [0.0, 0.9])
+def test_what_only_guesses_fails(least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contract, "SKILL_KEPT", {"pruning": 0.0})
+    judge = Contract(trained_task("mlp"), tmp_path, least=least)
+    judge.bench.techniques = {"planted": Guessing}
+    outcome, reason = judge.check(Subject("pruning", "planted", {}, "planted"))
+    assert (outcome, f"not more than {least}" in reason) == ("failed", True)
 
 
 def test_a_start_that_changes_nothing_fails_whatever_the_recovery_changes(
