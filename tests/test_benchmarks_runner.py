@@ -18,6 +18,7 @@ TABLE = {
     "sample": f"{HERE}:sample",
     "empty": f"{HERE}:empty",
     "listing": f"{HERE}:listing",
+    "short": f"{HERE}:short",
     "word": f"{HERE}:word",
     "absent": "tests.benchmarks.no_such_module:run",
 }
@@ -29,6 +30,10 @@ def sample() -> dict[str, float]:
 
 def listing() -> registry.Report:
     return registry.Report({"ok": 1.0}, {"cells": [{"technique": "a", "outcome": "ok"}]})
+
+
+def short() -> registry.Report:
+    return registry.Report({"ok": 0.5}, missed=["ok is 0.5, at least 0.8 is promised"])
 
 
 def empty() -> dict[str, float]:
@@ -65,6 +70,14 @@ def test_json_holds_name_figures_and_environment(tmp_path: Path):
     assert report["environment"]["cores"] >= 1
 
 
+def test_what_is_promised_and_missed_ends_with_status_1(tmp_path: Path):
+    path = tmp_path / "short.json"
+    status, text = run("short", "--json", str(path))
+    assert status == 1
+    assert "missed: ok is 0.5, at least 0.8 is promised" in text
+    assert json.loads(path.read_text())["figures"] == {"ok": 0.5}
+
+
 def test_list_names_every_benchmark_and_imports_none():
     status, text = run("--list")
     assert status == 0
@@ -75,13 +88,13 @@ def test_an_unknown_name_lists_the_known_ones():
     status, text = run("sampel")
     assert status == 2
     assert "unknown benchmark 'sampel'" in text
-    assert "absent, empty, listing, sample, word" in text
+    assert "absent, empty, listing, sample, short, word" in text
 
 
 def test_no_name_lists_the_known_ones():
     status, text = run()
     assert status == 2
-    assert "absent, empty, listing, sample, word" in text
+    assert "absent, empty, listing, sample, short, word" in text
 
 
 def test_a_benchmark_without_figures_is_an_error():

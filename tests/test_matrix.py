@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +22,8 @@ from search_spaces import NEUTRAL
 from tests import contract
 from tests.applicability import NEEDED_BY, NEEDS, lacking
 from tests.architectures import ARCHITECTURES, trained_task, untrained_task
-from tests.benchmarks.matrix import QUICK, cells, report, run
+from tests.benchmarks import matrix
+from tests.benchmarks.matrix import PROMISED, QUICK, cells, report, run, short
 from tests.contract import Cell, Contract, guessed_quality, quality
 from tests.promised import promised_saving
 from tests.subjects import SLOTS, VARIANTS, Subject, subjects
@@ -39,6 +41,11 @@ def test_every_line_of_the_table_is_a_subject():
     assert listed == table
     names = [subject.name for subject in EVERY]
     assert len(set(names)) == len(names)
+
+
+def test_the_table_holds_as_many_techniques_and_architectures_as_are_promised():
+    assert len({subject.option for subject in EVERY}) >= PROMISED["techniques_ok"] == 20
+    assert len(ARCHITECTURES) >= PROMISED["architectures"] == 11
 
 
 @pytest.mark.parametrize(
@@ -295,6 +302,27 @@ def test_the_report_counts_and_prints_every_cell():
         "reason": "no heads",
     }
     assert "b on x: ValueError: planted" in out.getvalue()
+
+
+def test_the_matrix_says_what_it_misses(monkeypatch: pytest.MonkeyPatch):
+    def planted(architectures: Iterable[str]) -> Iterator[Cell]:
+        for name in architectures:
+            yield Cell("a", name, "failed" if name == "mlp" else "ok", "planted")
+            yield Cell("b", name, "not_applicable", "planted")
+
+    monkeypatch.setattr(matrix, "cells", planted)
+    whole = run()
+    assert whole.missed == ["1 cells fail", "techniques_ok is 1, at least 20 is promised"]
+    assert run(["mlp"]).missed == ["1 cells fail"]
+    assert run(["resnet"]).missed == []
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_each_promise_is_held_on_its_own(name: str):
+    kept = dict(PROMISED)
+    assert short(kept) == []
+    (said,) = short({**kept, name: 0.99 * kept[name]})
+    assert said.startswith(name)
 
 
 def test_what_the_bits_promise_is_counted_by_the_byte_and_tied_weights_once():

@@ -19,10 +19,13 @@ class Report:
         Name to finite number.
     lists
         Name to rows of plain values; they stand in the JSON beside the figures.
+    missed
+        What falls short of what is promised, in words; the command then ends with status 1.
     """
 
     figures: Mapping[str, float]
     lists: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
+    missed: Sequence[str] = ()
 
 
 Benchmark = Callable[..., "Mapping[str, float] | Report"]
@@ -80,7 +83,7 @@ def measure(name: str, benchmark: Benchmark) -> Report:
             raise ValueError(
                 f"a figure must be a finite number, but {name!r} returned {figure}={value!r}"
             )
-    return Report(figures, report.lists)
+    return Report(figures, report.lists, report.missed)
 
 
 def _is_figure(value: object) -> bool:
