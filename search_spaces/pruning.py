@@ -8,7 +8,8 @@ from search_spaces.menu import Options
 __all__ = ["PRUNING"]
 
 # What says how much a channel or head matters: norms cost nothing, the loss's gradient sees what
-# norms miss, steadiness over batches distrusts single ones, and random is the control.
+# norms miss, steadiness over batches (of a unit's rank, not of its sign) distrusts single ones, and
+# random is the control.
 _IMPORTANCE = Choice(["l2", "l1", "taylor", "stability", "random"], usual="l2")
 _ALLOCATION = Choice(["global", "uniform", "sensitivity"], usual="global")
 # A cubic rise with an epoch of training after each step pays above half; it costs its epochs.

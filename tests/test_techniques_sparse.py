@@ -214,6 +214,23 @@ def test_units_that_always_rank_high_are_steadier_than_those_that_flip():
     assert flips < 0.6
 
 
+def test_steadiness_is_of_the_rank_whatever_the_sign(monkeypatch):
+    task = task_of("plain")
+    batches = list(contributions(task.model, task))
+    flipped = [
+        {name: -value if number % 2 else value for name, value in found.items()}
+        for number, found in enumerate(batches)
+    ]
+    scores = []
+    for given_ in (batches, flipped):
+        monkeypatch.setattr(
+            "autoopt.techniques._sparse_layers.contributions", lambda *_, given_=given_: given_
+        )
+        scores.append(weight_scores(task.model, task, "stability"))
+    assert len(batches) > 1
+    assert all(torch.equal(value, scores[1][name]) for name, value in scores[0].items())
+
+
 def test_random_importance_is_the_same_for_the_same_seed_and_tells_nothing_of_the_weights():
     task = task_of("plain")
     first, second = (weight_scores(task.model, task, "random") for _ in range(2))

@@ -76,7 +76,8 @@ class Steadiness:
     """How steadily units matter from batch to batch: mean less spread of their relative ranks.
 
     A unit that ranks high in every batch scores close to 1; one that flips between the ends, or
-    always ranks low, scores low.
+    always ranks low, scores low. It is a steadiness of rank alone: callers give amounts, so a unit
+    whose removal helps one batch and harms the next as much counts as steady.
     """
 
     def __init__(self) -> None:

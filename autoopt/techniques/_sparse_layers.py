@@ -59,8 +59,8 @@ def weight_scores(model: nn.Module, task: Task, importance: str) -> dict[str, Te
     """Return name → how much each weight matters, of the weight's shape.
 
     ``"magnitude"``: absolute value; ``"taylor"``: |w · ∂loss/∂w|, mean over calibration batches;
-    ``"stability"``: how steadily it ranks high in that from batch to batch; ``"random"``: a
-    control.
+    ``"stability"``: how steadily it ranks high in that from batch to batch, whatever its sign;
+    ``"random"``: a control.
     """
     weights = sparse_weights(model)
     if importance == "magnitude":

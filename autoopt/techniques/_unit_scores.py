@@ -27,8 +27,8 @@ def unit_scores(
     ``"l1"``, ``"l2"``: norm of the unit's rows and columns (the square, for l2), mean over the
     weights, divided by the group's mean, since layers differ in scale; ``"taylor"``: |change of
     the loss| to first order when the unit is removed, Σ w · ∂loss/∂w over its columns, mean over
-    calibration batches; ``"stability"``: how steadily it ranks high in that from batch to batch;
-    ``"random"``: a control.
+    calibration batches; ``"stability"``: how steadily it ranks high in that from batch to batch,
+    whatever its sign; ``"random"``: a control.
     """
     if importance == "random":
         with seeded(task.seed):
