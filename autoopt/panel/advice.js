@@ -20,10 +20,13 @@ function signedQuality(quality, difference) {
 
 function boundWords(objective, [low, high]) {
   const words = [];
-  if (low !== null) words.push(`${objective.label} ≥ ${shortNumber(low)}${objective.unit && ` ${objective.unit}`}`);
-  if (high !== null) words.push(`${objective.label} ≤ ${shortNumber(high)}${objective.unit && ` ${objective.unit}`}`);
+  if (low !== null) words.push(`${nameOf(objective)} ≥ ${shortNumber(low)}${objective.unit && ` ${objective.unit}`}`);
+  if (high !== null) words.push(`${nameOf(objective)} ≤ ${shortNumber(high)}${objective.unit && ` ${objective.unit}`}`);
   return words.join(" and ");
 }
+
+// A name that a sentence can bear.
+const nameOf = ({ label }) => shortened(label, LONGEST_NAME);
 
 // Why the recommended one: what it is, what it costs, what the next step would cost.
 function reasonOf(store) {
@@ -35,7 +38,7 @@ function reasonOf(store) {
   const kept = [...objectives, ...store.bounded()]
     .filter((o) => o.name in store.filter().bounds)
     .map((o) => boundWords(o, store.filter().bounds[o.name]));
-  const superlative = speed.name === "latency" ? "the fastest" : `the best in ${speed.label}`;
+  const superlative = speed.name === "latency" ? "the fastest" : `the best in ${nameOf(speed)}`;
   const held = [...(kept.length ? [`keeps ${kept.join(", ")}`] : []), ...usualWords(store)];
   const keeps = held.length && ` that ${held.join(" and ")}`;
   const compared = found.original >= 0 && place !== found.original
@@ -47,14 +50,14 @@ function reasonOf(store) {
 function usualWords(store) {
   const quality = store.objectives()[0];
   const isHeld = store.found.original >= 0 && speedOf(store.objectives()) !== quality && !isQualityBounded(quality, store.filter());
-  return isHeld ? [`loses at most ${qualityWords(quality, USUAL_DROP)} of ${quality.label}`] : [];
+  return isHeld ? [`loses at most ${qualityWords(quality, USUAL_DROP)} of ${nameOf(quality)}`] : [];
 }
 
 function nothingWords(store) {
   if (!store.trials.size) return store.alive() ? "The original is measured first, then each technique alone. What to take, and why, stands here from then on." : "";
   if (store.trials.failures.size === store.trials.size) return "Every candidate so far failed. Why, at the foot, holds the causes and logs.";
   if (store.found.members.length) {
-    return `No strategy that meets these needs ${usualWords(store)[0]}: say which ${store.objectives()[0].label} you need, or loosen another need.`;
+    return `No strategy that meets these needs ${usualWords(store)[0]}: say which ${nameOf(store.objectives()[0])} you need, or loosen another need.`;
   }
   return "No strategy measured so far meets these needs: loosen one, or wait.";
 }
@@ -70,7 +73,7 @@ function tieWords(store, speed) {
   if (!rivals.length) return "";
   const named = rivals.slice(0, 2).map((place) => `#${trials.number[place]}`).join(" and ");
   const more = rivals.length > 2 ? ` and ${rivals.length - 2} more` : "";
-  return ` Within the measurement's noise ${named}${more} may be as good in ${speed.label}.`;
+  return ` Within the measurement's noise ${named}${more} may be as good in ${nameOf(speed)}.`;
 }
 
 // What would I gain if I gave up one more point? Only the bound on the quality is loosened.
@@ -96,7 +99,7 @@ function oneMorePoint(store) {
   if (best >= 0) return `${allowing} would give #${trials.number[best]}, which ${gainWords(store, speed, best)}.`;
   const known = faster.filter((place) => Number.isFinite(trials.value(quality.name, place)));
   const next = bestOf(trials, quality, known);
-  if (next < 0) return "Nothing measured is faster at any loss.".replace("faster", speed.name === "latency" ? "faster" : `better in ${speed.label}`);
+  if (next < 0) return "Nothing measured is faster at any loss.".replace("faster", speed.name === "latency" ? "faster" : `better in ${nameOf(speed)}`);
   return `${allowing} would gain nothing; the next faster one, #${trials.number[next]}, ${gainWords(store, speed, next)}.`;
 }
 
@@ -107,7 +110,7 @@ function gainWords(store, speed, place) {
   const factor = speed.direction === "minimize" ? mine / theirs : theirs / mine;
   const cost = trials.value(quality.name, place) - trials.value(quality.name, found.recommended);
   const worse = quality.direction === "minimize" ? cost : -cost;
-  const price = worse > 0 ? `costs ${qualityWords(quality, cost)} more` : `costs no ${quality.label}`;
+  const price = worse > 0 ? `costs ${qualityWords(quality, cost)} more` : `costs no ${nameOf(quality)}`;
   const gain = Number.isFinite(factor) && factor > 0 ? `is ${factor.toFixed(2)}× as ${speed.name === "latency" ? "fast" : "good"}` : "is better";
   return `${gain} and ${price}`;
 }

@@ -3,9 +3,9 @@
 const NUDGE = 1 / 40; // of an axis, a key press on a handle
 
 function createBrush(store) {
-  function axisNode(axis, x, { toY, fromY }) {
+  function axisNode(axis, x, { toY, fromY, letters }) {
     const group = svg("g", "ao-axis", { transform: `translate(${x} 0)`, role: "group", "aria-label": axis.title });
-    const title = svg("text", "ao-axis-title", { y: 13, "text-anchor": "middle" }, shortened(axis.title, 17));
+    const title = svg("text", "ao-axis-title", { y: 13, "text-anchor": "middle" }, shortened(axis.title, letters));
     title.append(svg("title", "", {}, axis.title));
     group.append(title, svg("path", "ao-axis-line", { d: `M0 ${toY(0)}V${toY(1)}` }), hitArea(axis, { toY, fromY }));
     group.append(...(axis.levels ? levelNodes(axis, toY) : numberNodes(axis, toY)));

@@ -98,7 +98,7 @@ function createCard(store) {
       const value = html("td", "ao-n", formatValue(stat[0] ?? NaN, objective.unit));
       const interval = formatInterval(stat, objective.unit);
       if (interval) value.append(html("small", "", interval));
-      line.append(html("th", "", objective.label, { scope: "row" }), value);
+      line.append(headCell("", objective.label, "row"), value);
       if (compares) line.append(differenceOf(objective, stat[0], reference));
       table.append(line);
       if (compares) table.append(barsOf(stat, reference, objective));

@@ -170,7 +170,7 @@ function createChart(store, identity, reader) {
     ];
     for (const objective of store.objectives()) {
       const stat = trials.stat(objective.name, place);
-      const line = html("div", "ao-tip-value", `${objective.label} `);
+      const line = html("div", "ao-tip-value", `${shortened(objective.label, LONGEST_NAME)} `);
       line.append(html("b", "", formatValue(stat[0], objective.unit)), html("span", "", ` ${formatInterval(stat, objective.unit)}`));
       lines.push(line);
     }

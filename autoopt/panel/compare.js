@@ -33,8 +33,8 @@ function createCompare(store) {
     const differing = orderedChoices(trials).filter((name) => trials.level(name, a) !== trials.level(name, b));
     for (const name of differing) {
       const line = html("tr", "ao-differs");
-      line.append(html("th", "", choiceWords(name), { scope: "row" }),
-        ...[a, b].map((place) => html("td", "ao-n", levelWords(trials.level(name, place)))), html("td"));
+      line.append(headCell("", choiceWords(name), "row"),
+        ...[a, b].map((place) => html("td", "ao-n", shortened(levelWords(trials.level(name, place)), 120))), html("td"));
       node.append(line);
     }
     if (!differing.length) {
@@ -54,7 +54,7 @@ function createCompare(store) {
       difference.className = "ao-n";
       difference.append(html("small", "", "within noise"));
     }
-    line.append(html("th", "", objective.label, { scope: "row" }),
+    line.append(headCell("", objective.label, "row"),
       ...[first, second].map((stat) => html("td", "ao-n", formatNumber(stat[0] ?? NaN, objective.unit))), difference);
     return line;
   }

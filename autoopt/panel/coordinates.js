@@ -69,6 +69,9 @@ function createCoordinates(store, reader) {
   const toY = (share) => size.height - LINES.bottom - share * (size.height - LINES.top - LINES.bottom);
   const fromY = (py) => (size.height - LINES.bottom - py) / (size.height - LINES.top - LINES.bottom);
 
+  // What fits above an axis: between its neighbours, and the outermost ones to the edge.
+  const lettersOf = (index) => (index % (axes.length - 1 || 1) ? Math.min(Math.max(Math.floor((toX(1) - toX(0)) / 6.6), 13), 30) : 14);
+
   function draw() {
     const before = axes;
     axes = coordinateAxes(store);
@@ -92,7 +95,7 @@ function createCoordinates(store, reader) {
       const { name, title, levels, axis: ends } = axis;
       const words = JSON.stringify([name, title, levels, axis.isEmpty, ends?.low, ends?.high, toX(index), size.height, bounds[name], choices[name]]);
       if (built[index]?.words === words) return built[index].node;
-      const node = brush.axisNode(axis, toX(index), { toY, fromY });
+      const node = brush.axisNode(axis, toX(index), { toY, fromY, letters: lettersOf(index) });
       built[index] = { words, node };
       return node;
     });

@@ -2,6 +2,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const LONGEST_NAME = 40; // letters of a name in a table's heads and on the chart's axes
+
 const SHAPES = {
   search: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
   baseline: "M-4-4h8v8h-8z",
@@ -88,6 +90,11 @@ function heading(text, ...beside) {
 
 // Chinese, Japanese and Korean characters and pictures are as wide as two letters.
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60]|\p{Extended_Pictographic}/u;
+
+// A name that heads a row or a column: shortened, and in full where the pointer rests.
+function headCell(className, name, scope) {
+  return html("th", className, shortened(name, LONGEST_NAME), { scope, title: name });
+}
 
 // A text, cut where it would be wider than so many letters.
 function shortened(text, most) {

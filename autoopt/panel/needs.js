@@ -26,7 +26,8 @@ function createNeeds(store, identity) {
       const end = objective.direction === "minimize" ? 1 : 0;
       const field = html("label", "ao-need");
       const input = html("input", "ao-input", null, { type: "text", inputmode: "decimal", placeholder: "any", autocomplete: "off" });
-      field.append(html("span", "", `${objective.label} ${sense} `), input, html("span", "ao-unit", objective.unit));
+      const name = html("span", "ao-need-name", objective.label, { title: objective.label });
+      field.append(name, html("span", "", ` ${sense} `), input, html("span", "ao-unit", objective.unit, { title: objective.unit }));
       input.addEventListener("change", () => take(objective, end, input));
       input.addEventListener("keydown", (event) => {
         if (event.key === "Enter") take(objective, end, input);

@@ -2,6 +2,7 @@
 
 const MARGIN = { left: 60, right: 22, top: 26, bottom: 46 };
 const BY_TRIAL = { name: " trial", label: "trial", unit: "", direction: null };
+const LONGEST_TITLE = 28; // letters, so that two titles and what they hint at fit a narrow panel
 const SCALES = [["auto", "auto"], ["linear", "linear"], ["log", "log"]];
 
 function statAt(trials, objective, place) {
@@ -117,7 +118,8 @@ function titles(plane, [x, y]) {
 function axisTitle(objective, axis, place, [lower, higher]) {
   const title = svg("text", "ao-title", place);
   const unit = objective.unit ? `, ${objective.unit}` : "";
-  title.append(svg("tspan", "ao-name", {}, objective.label + unit));
+  title.append(svg("title", "", {}, objective.label + unit));
+  title.append(svg("tspan", "ao-name", {}, shortened(objective.label, LONGEST_TITLE) + shortened(unit, 16)));
   const hints = objective.direction ? [objective.direction === "minimize" ? lower : higher] : [];
   if (axis.log) hints.push("log scale");
   if (hints.length) title.append(svg("tspan", "ao-hint", { dx: 8 }, hints.join(" · ")));

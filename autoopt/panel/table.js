@@ -103,7 +103,7 @@ function createTable(store, identity) {
         role: "columnheader", "aria-colindex": index + 1,
         "aria-sort": isSorted ? (falling ? "descending" : "ascending") : "none",
       });
-      const sort = button("ao-sort", null, () => sortBy(one), { "data-name": one.name });
+      const sort = button("ao-sort", null, () => sortBy(one), { "data-name": one.name, title: one.title });
       const arrow = html("span", "ao-arrow", isSorted ? (falling ? "▾" : "▴") : "", { "aria-hidden": "true" });
       sort.append(...(one.numeric ? [arrow, one.title] : [one.title, arrow]));
       cell.append(sort);

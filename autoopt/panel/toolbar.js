@@ -48,7 +48,7 @@ function createToolbar(store) {
     entries.push(...tones.map(([name, text]) => [html("span", `ao-swatch ${name}`, null, { "aria-hidden": "true" }), text]));
     legend.replaceChildren(...entries.map(([icon, text]) => {
       const entry = html("span", "ao-entry");
-      entry.append(icon, html("span", "", text));
+      entry.append(icon, html("span", "", shortened(text, LONGEST_NAME), { title: text }));
       return entry;
     }));
   }

@@ -35,11 +35,11 @@ function createWhy(store) {
     }
     const table = html("table", "ao-values ao-shares");
     const head = html("tr");
-    head.append(html("td"), ...objectives.map(({ label }) => html("th", "ao-n", label, { scope: "col" })));
+    head.append(html("td"), ...objectives.map(({ label }) => headCell("ao-n", label, "col")));
     table.append(head);
     for (const [slot, values] of shares) {
       const line = html("tr");
-      line.append(html("th", "", choiceWords(slot), { scope: "row" }), ...values.map((value) => {
+      line.append(headCell("", choiceWords(slot), "row"), ...values.map((value) => {
         const cell = html("td", "ao-n ao-share", Number.isFinite(value) ? `${Math.round(100 * value)} %` : "–");
         cell.style.setProperty("--ao-share", Number.isFinite(value) ? value : 0);
         return cell;
@@ -52,7 +52,7 @@ function createWhy(store) {
   function drawGrowth() {
     const [x, y] = planeObjectives(store);
     const steps = hypervolumeSteps(store, x, y);
-    setText(growth.aside, x.direction && y.direction ? `of ${x.label} and ${y.label}, by trial` : "");
+    setText(growth.aside, x.direction && y.direction ? `of ${shortened(x.label, LONGEST_NAME)} and ${shortened(y.label, LONGEST_NAME)}, by trial` : "");
     if (steps.length < 2) {
       growth.body.replaceChildren(html("p", "ao-card-hint", "Known once two trials were measured in both objectives of the chart."));
       return;

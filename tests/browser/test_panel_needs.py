@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from autoopt.panel.filter import parse_filter
 from tests.browser.bare import BarePanel, show_panel, watched_page
-from tests.panel_rows import example_rows
+from tests.panel_rows import HOSTILE, OBJECTIVES, example_rows, make_row
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -251,3 +252,63 @@ def test_a_command_that_is_answered_in_time_never_says_that_it_waits(page: Page)
     panel.root.get_by_role("button", name="Export", exact=True).click()
     page.clock.run_for(1_000)
     expect(panel.root.locator(".ao-export .ao-answer")).to_have_text("")
+
+
+# ------------------------------------------------------------------ odd names
+
+
+NAMES = {
+    "long": "x" * 300,
+    "long-words": "accuracy on the held out part " * 10,
+    "chinese": "量化剪枝" * 75,
+    "right-to-left": "ضغط النموذج " * 25,
+    "markup": HOSTILE * 12,
+}
+OUTSIDE = """() => {
+  const root = document.querySelector(".autoopt-panel").getBoundingClientRect();
+  const parts = ["needs *", "toolbar *", "legend *", "chart text", "card *", "beside *",
+    "head-group *", "lines text", "why *", "line *", "tip *"].map((part) => `.ao-${part}`);
+  const words = (node) => `${node.tagName} ${node.getAttribute("class")} ${node.textContent}`;
+  return [...document.querySelectorAll(parts.join())].filter((node) => {
+    const { left, right, width } = node.getBoundingClientRect();
+    return width && !node.closest("option, .ao-grid-table, .ao-lines-scroll")
+      && (left < root.left - 1 || right > root.right + 1);
+  }).map((node) => words(node).slice(0, 80));
+}"""
+SCROLLED = """() => ["card-body", "compare-body", "takeaway-body", "why-body", "needs"]
+  .flatMap((part) => [...document.querySelectorAll(`.ao-${part}`)])
+  .filter((node) => node.scrollWidth > node.clientWidth + 1).map((node) => node.className)"""
+
+
+@pytest.mark.parametrize("width", [1280, 640])
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_any_length_and_script_stay_in_the_panel(page: Page, name: str, width: int):
+    odd = NAMES[name]
+    page.set_viewport_size({"width": width, "height": 1500})
+    names = [f"a{odd}", f"b{odd}", f"c{odd}"]
+    objectives: list[Any] = [
+        {**known, "name": own, "label": own} for known, own in zip(OBJECTIVES, names, strict=True)
+    ]
+    rows = [
+        make_row(
+            n,
+            role="search" if n else "original",
+            choices={odd: f"{n % 3} {odd}", f"{odd}.{odd}": f"{n % 2} {odd}", "runtime": odd},
+            values={own: [1.0 + n + k, 0.9 + n + k, 1.1 + n + k] for k, own in enumerate(names)},
+        )
+        for n in range(8)
+    ]
+    panel = show_panel(
+        page, rows, objectives=objectives, selected=3, chosen=3, looks={"pins": [2, 3]}
+    )
+    panel.root.locator(".ao-why summary").click()
+    for field in panel.root.locator(".ao-need input").all():
+        field.fill("fast")
+        panel.press("Enter")
+    panel.root.locator(".ao-canvas").focus()
+    panel.press("Home")
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate(SCROLLED) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert panel.root.locator("img").count() == 0
+    expect(panel.root.locator(".ao-need-name").first).to_have_attribute("title", names[0])
