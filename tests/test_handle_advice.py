@@ -64,8 +64,10 @@ def test_a_quality_that_is_minimized_is_bounded_from_above():
     def lossy(constraints: dict[str, str]) -> History:
         found = history(axes=axes, constraints=constraints)
         for place, loss in losses.items():
-            figures = [found.raw[place].stat(axis.name).value for axis in axes[1:]]
-            found.raw[place] = measured(place, loss, *figures, axes=axes)
+            figures = found.raw[place].measurement
+            assert figures is not None
+            latency, size = (figures.stats[axis.name].value for axis in axes[1:])
+            found.raw[place] = measured(place, loss, latency, size, axes=axes)
         return found
 
     assert number(lossy({"size": "<= 20"})) == GOOD

@@ -72,6 +72,18 @@ def test_a_search_that_cannot_be_followed_keeps_what_was_counted(search):
         panel.close()
 
 
+def test_a_search_that_ends_the_cell_of_its_panel_shows_no_second_front(search, monkeypatch):
+    cells = [7, 7, 8]
+    monkeypatch.setattr("autoopt.panel.widget.running_cell", lambda: cells[0])
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
+    panel = search.panel()
+    panel.show()
+    cells.pop(0)
+    assert search._repr_html_() == f'<div class="{panel.name}"></div>'
+    cells.pop(0)
+    assert "<svg" in search._repr_html_()
+
+
 def test_every_figure_is_drawn_of_a_real_search(search):
     pytest.importorskip("matplotlib")
     for draw in (

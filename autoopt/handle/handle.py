@@ -393,8 +393,6 @@ class Search:
         return f"<Search in {self.folder}: {status}>{table}"
 
     def _repr_html_(self) -> str:
-        from autoopt.handle.rows import axis_rows, record_rows, status_message
-        from autoopt.panel.static import front_html
+        from autoopt.handle.shown import html_of
 
-        history = self._known()
-        return front_html(record_rows(history), axis_rows(history), status_message(self.status))
+        return html_of(self, self._panel)

@@ -76,7 +76,7 @@ function createChart(store, identity, reader) {
 
   function drawAxes(plane, objectives, seen) {
     const { across, up } = plane;
-    const words = JSON.stringify([size, objectives, seen, [across, up].map(({ low, high, log }) => [low, high, log])]);
+    const words = JSON.stringify([size, objectives, seen, [across, up].map(({ low, high, log, refusal }) => [low, high, log, refusal])]);
     if (words === gridWords) return;
     gridWords = words;
     layers.grid.replaceChildren(...drawGrid(plane, objectives, seen));
@@ -93,8 +93,8 @@ function createChart(store, identity, reader) {
 
   function bars(place, px, py) {
     const [x, y] = view.objectives.map((objective) => statAt(store.trials, objective, place));
-    const { toX, toY } = view.plane;
-    return `M${toX(x[1]) - px} 0H${toX(x[2]) - px}M0 ${toY(y[1]) - py}V${toY(y[2]) - py}`;
+    const { across, up, toX, toY } = view.plane;
+    return barOf(x, across, (value) => toX(value) - px, false) + barOf(y, up, (value) => toY(value) - py, true);
   }
 
   function drawReference(places) {

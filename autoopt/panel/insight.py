@@ -1,6 +1,8 @@
 """What the trials say beside the front: which choices matter, and how the front grew.
 
-The page computes the same under its filter (why.js); these are for static figures.
+The page computes the same (why.js): the shares of all that was measured, as here, since a filter on
+figures would bend them, and the hypervolume of what passes its filter. These are for static
+figures.
 """
 
 from __future__ import annotations

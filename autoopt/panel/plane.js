@@ -53,13 +53,20 @@ function fitPlane(store, objectives, places) {
     }
     const mode = store.looks()[index ? "scaleY" : "scaleX"] ?? "auto";
     // A score without a unit, such as an accuracy, is compared by differences, not by factors.
-    const axis = fitAxis(core, rest, { mayBeLog: objective.unit !== "", mode });
+    const fitted = fitAxis(core, rest, { mayBeLog: objective.unit !== "", mode });
+    const axis = { ...fitted, refusal: mode === "log" && !fitted.log ? logRefusal([...core, ...rest]) : "" };
     const zoom = store.looks().zoom;
     const fits = zoom && zoom.x === objectives[0].name && zoom.y === objectives[1].name;
     if (!fits) return axis;
     const [low, high] = zoom.ends[index];
-    return high > low && (!axis.log || low > 0) ? { ...axisBetween(low, high, axis.log), zoomed: true } : axis;
+    return high > low && (!axis.log || low > 0) ? { ...axisBetween(low, high, axis.log), refusal: axis.refusal, zoomed: true } : axis;
   });
+}
+
+// Why an axis is linear although a logarithmic one was asked for.
+function logRefusal(values) {
+  if (!values.length) return "";
+  return endsOf(values)[0] > LEAST_LOG ? "linear: all values are the same" : "linear: log needs values above 0";
 }
 
 // Whether a value has a place on the axis: all have, except outside a zoom. Outliers of an axis
@@ -122,6 +129,7 @@ function axisTitle(objective, axis, place, [lower, higher]) {
   title.append(svg("tspan", "ao-name", {}, shortened(objective.label, LONGEST_TITLE) + shortened(unit, 16)));
   const hints = objective.direction ? [objective.direction === "minimize" ? lower : higher] : [];
   if (axis.log) hints.push("log scale");
+  if (axis.refusal) hints.push(axis.refusal);
   if (hints.length) title.append(svg("tspan", "ao-hint", { dx: 8 }, hints.join(" · ")));
   return title;
 }

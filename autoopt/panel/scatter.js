@@ -134,6 +134,22 @@ function createScatter(store, identity, { canvas, pulses, picture, faded, strong
   return { draw, promote, select, still, has: (place) => marks.has(place) };
 }
 
+const [CAP, ARROW] = [3, 4]; // px
+
+// The interval of a mark along one axis, with a cap where it ends; where it goes on beyond the axis, an
+// arrow says so. `to` gives px from the mark.
+function barOf([, low, high], axis, to, isUpright) {
+  const [from, until] = [low, high].map(to);
+  if (!(high > low) || from === until) return "";
+  const at = (along, aside) => (isUpright ? `${aside} ${along}` : `${along} ${aside}`);
+  const ends = [[low, from, until], [high, until, from]].map(([value, end, other]) => {
+    if (value >= axis.low && value <= axis.high) return `M${at(end, -CAP)}L${at(end, CAP)}`;
+    const back = end + ARROW * Math.sign(other - end);
+    return `M${at(back, -CAP)}L${at(end, 0)}L${at(back, CAP)}`;
+  });
+  return [isUpright ? `M0 ${from}V${until}` : `M${from} 0H${until}`, ...ends].join("");
+}
+
 const isSpecial = (kind) => ["original", "recommended", "knee"].includes(kind);
 
 // One mark's elements, which are told only what they do not bear yet: with hundreds of marks most of

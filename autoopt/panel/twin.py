@@ -6,8 +6,16 @@ it; so nobody sees the same front twice.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 from uuid import uuid4
+
+
+def running_cell() -> int | None:
+    """Return the number of the notebook cell that runs now, or None outside notebooks."""
+    from IPython import get_ipython
+
+    shell: Any = get_ipython()
+    return shell.execution_count if hasattr(shell, "kernel") else None
 
 
 @final

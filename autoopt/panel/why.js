@@ -7,7 +7,7 @@ function createWhy(store) {
   summary.append(" ", counts);
   const parts = html("div", "ao-why-parts");
   root.append(summary, parts);
-  const importance = section("What matters", "explained share, ε²");
+  const importance = section("What matters", "explained share, ε², of all measured");
   const growth = section("Hypervolume", "");
   const failures = section("Failures", "");
   parts.append(importance.node, growth.node, failures.node);
@@ -52,7 +52,7 @@ function createWhy(store) {
   function drawGrowth() {
     const [x, y] = planeObjectives(store);
     const steps = hypervolumeSteps(store, x, y);
-    setText(growth.aside, x.direction && y.direction ? `of ${shortened(x.label, LONGEST_NAME)} and ${shortened(y.label, LONGEST_NAME)}, by trial` : "");
+    setText(growth.aside, x.direction && y.direction ? `of ${shortened(x.label, LONGEST_NAME)} and ${shortened(y.label, LONGEST_NAME)}, by trial, under the filter` : "");
     if (steps.length < 2) {
       growth.body.replaceChildren(html("p", "ao-card-hint", "Known once two trials were measured in both objectives of the chart."));
       return;

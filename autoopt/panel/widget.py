@@ -33,7 +33,7 @@ from autoopt.panel.messages import (
 )
 from autoopt.panel.pace import Pace
 from autoopt.panel.static import front_html, front_text
-from autoopt.panel.twin import Twin
+from autoopt.panel.twin import Twin, running_cell
 
 logger = logging.getLogger("autoopt.panel")
 
@@ -119,6 +119,7 @@ class Panel(anywidget.AnyWidget):
             name=twin.name,
         )
         self._twin = twin
+        self._shown_in: int | None = None
         self._settled = threading.Event()
         self._changed: dict[int, Row] = {}
         self._status_changed = False
@@ -182,11 +183,17 @@ class Panel(anywidget.AnyWidget):
         """Display the live view, and beneath it the static twin that outlives it."""
         from IPython.display import display
 
+        self._shown_in = running_cell()
         bundle, metadata = self._repr_mimebundle_()
         bundle.pop("text/html", None)
         bundle["text/plain"] = "The live panel of this search; what it showed last stands below."
         display(bundle, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]  # IPython has no annotations
         self._twin.write(*self._static())
+
+    @property
+    def shown_here(self) -> bool:
+        """Whether `show` was called in the notebook cell that runs now."""
+        return self._shown_in is not None and self._shown_in == running_cell()
 
     def refresh_twin(self) -> None:
         """Bring the static twin up to date, if it was shown; may be called from any thread."""

@@ -138,6 +138,56 @@ def test_the_bars_of_a_mark_are_its_interval(page: Page):
     assert above == pytest.approx(-0.02 * per_unit, rel=0.02)
 
 
+def test_a_bar_ends_in_a_cap_and_where_the_axis_cuts_it_in_an_arrow(page: Page):
+    rows = curve([(1.0, 0.95), (2.0, 0.96), (3.0, 0.97), (4.0, 0.98), (5.0, 0.99)])
+    rows[2]["values"]["latency"] = [3.0, 2.0, 90.0]
+    panel = show_panel(page, rows)
+    path = mark(panel, 2).locator(".ao-bars").get_attribute("d")
+    style = mark(panel, 2).get_attribute("style")
+    floor = panel.root.locator(".ao-floor").get_attribute("d") or ""
+    px = float(re.findall(r"translate\(([-\d.]+)px", style)[0])
+    right = float(floor.split("H")[1])
+    bar, cap, arrow = path.removeprefix("M").split("M")
+    low, high = (float(number) for number in bar.split(" 0H"))
+    assert low < 0
+    assert px + high == pytest.approx(right)
+    assert cap == f"{bar.split(' ')[0]} -3L{bar.split(' ')[0]} 3"
+    tip = arrow.split("L")[1]
+    assert tip == f"{bar.split('H')[1]} 0"
+    for end in (arrow.split("L")[0], arrow.split("L")[2]):
+        assert float(end.split(" ")[0]) == pytest.approx(high - 4)
+    # What was measured to the point has no bar.
+    assert mark(panel, 3).locator(".ao-bars").get_attribute("d") == ""
+
+
+def test_a_log_scale_that_cannot_be_is_refused_where_the_scale_is_named(page: Page):
+    panel = show_panel(page, curve([(1.0, 0.95), (2.0, 0.96), (-1.0, 0.97)]))
+    across = panel.root.locator(".ao-chart .ao-title").nth(0)
+    scale = panel.root.get_by_label("Horizontal scale")
+    expect(across).not_to_contain_text("log")
+    scale.select_option("log")
+    expect(across).to_contain_text("linear: log needs values above 0")
+    scale.select_option("linear")
+    expect(across).not_to_contain_text("log")
+    panel.root.get_by_label("Across").select_option("size")
+    scale.select_option("log")
+    expect(across).to_contain_text("linear: all values are the same")
+
+
+def test_importance_is_of_all_and_hypervolume_of_what_passes_and_both_say_so(page: Page):
+    panel = show_panel(page, ROWS)
+    panel.root.locator(".ao-why summary").click()
+    parts = panel.root.locator(".ao-why-part")
+    expect(parts.nth(0).locator(".ao-aside")).to_have_text("explained share, ε², of all measured")
+    expect(parts.nth(1).locator(".ao-aside")).to_contain_text("under the filter")
+    before = [parts.nth(n).locator(".ao-why-body").inner_html() for n in (0, 1)]
+    panel.root.get_by_label("latency ≤").fill("4")
+    panel.press("Enter")
+    after = [parts.nth(n).locator(".ao-why-body").inner_html() for n in (0, 1)]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
 def test_the_knee_is_furthest_from_the_line_between_the_ends(page: Page):
     # Between (1, .9) and (10, 1) the chord; of the inner ones the second bends furthest from it.
     panel = show_panel(
