@@ -24,7 +24,7 @@ from tests.applicability import NEEDED_BY, NEEDS, lacking
 from tests.architectures import ARCHITECTURES, trained_task, untrained_task
 from tests.benchmarks import matrix
 from tests.benchmarks.matrix import PROMISED, QUICK, cells, report, run, short
-from tests.contract import Cell, Contract, guessed_quality, quality
+from tests.contract import Cell, Contract, guessed_quality, least_skill, quality
 from tests.promised import promised_saving
 from tests.subjects import SLOTS, VARIANTS, Subject, subjects
 
@@ -41,6 +41,33 @@ def test_every_line_of_the_table_is_a_subject():
     assert listed == table
     names = [subject.name for subject in EVERY]
     assert len(set(names)) == len(names)
+
+
+def test_every_bound_of_quality_binds_something_that_is_there():
+    options = {subject.option for subject in EVERY}
+    assert {*contract.SKILL_OF, *(option for _, option in contract.SKILL_ON)} <= options
+    assert {*contract.LEAST, *(name for name, _ in contract.SKILL_ON)} <= set(ARCHITECTURES)
+    least = [least_skill(subject, name) for subject in EVERY for name in ("", *ARCHITECTURES)]
+    assert min(least) >= 0.1
+
+
+@pytest.mark.parametrize(
+    ("option", "architecture", "least"),
+    [
+        ("binary", "", 0.4),
+        ("binary", "two_outputs", 0.1),
+        ("binary", "mlp", 0.9),
+        ("fresh", "", 0.4),
+        ("fresh", "gru", 0.2),
+        ("packed", "resnet", 0.8),
+        ("width", "resnet", 0.75),
+    ],
+)
+def test_a_bound_is_that_of_the_cell_but_never_less_than_the_architectures(
+    option: str, architecture: str, least: float
+):
+    (subject,) = (subject for subject in EVERY if subject.name == option)
+    assert least_skill(subject, architecture) == least
 
 
 def test_the_table_holds_as_many_techniques_and_architectures_as_are_promised():
@@ -206,10 +233,12 @@ def test_the_contract_judges(
     assert reason in found[1]
 
 
-@pytest.mark.parametrize("least", [0.0, 0.9])
-def test_what_only_guesses_fails(least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("architecture", "least"), [("", 0.0), ("mlp", 0.9)])
+def test_what_only_guesses_fails(
+    architecture: str, least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(contract, "SKILL_KEPT", {"pruning": 0.0})
-    judge = Contract(trained_task("mlp"), tmp_path, least=least)
+    judge = Contract(trained_task("mlp"), tmp_path, architecture=architecture)
     judge.bench.techniques = {"planted": Guessing}
     outcome, reason = judge.check(Subject("pruning", "planted", {}, "planted"))
     assert (outcome, f"not more than {least}" in reason) == ("failed", True)

@@ -19,7 +19,7 @@ from rich.table import Table
 from tests.architectures import ARCHITECTURES, trained_task
 from tests.benchmarks.progress import told
 from tests.benchmarks.registry import Report
-from tests.contract import LEAST, Cell, Contract
+from tests.contract import Cell, Contract
 from tests.subjects import Subject, subjects
 
 QUICK = ("mlp", "resnet", "gpt2")
@@ -76,7 +76,7 @@ def cells(architectures: Iterable[str], chosen: Sequence[Subject] = ()) -> Itera
     for architecture in architectures:
         task = trained_task(architecture)
         with tempfile.TemporaryDirectory(prefix="autoopt-matrix-") as folder:
-            contract = Contract(task, Path(folder), least=LEAST.get(architecture, 0.0))
+            contract = Contract(task, Path(folder), architecture=architecture)
             for subject in every:
                 outcome, reason = contract.check(subject)
                 yield Cell(subject.name, architecture, outcome, reason)
