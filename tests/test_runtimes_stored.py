@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from autoopt.errors import RefusedError
 from autoopt.interfaces import Parallel, Quantization
-from autoopt.precision import Grid, as_rows, quantizable, store
+from autoopt.precision import Grid, as_rows, left_out, quantizable, store
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import read_manifest
 from autoopt.runtimes.layers import grid_of, layer_bits, resolve, stored_precision
@@ -119,6 +119,45 @@ def test_integer_and_complex_weights_are_left_alone():
     assert list(quantizable(network)) == ["plain"]
 
 
+class Upwards(nn.Module):
+    """A small decoder with a transposed convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(1, 8, 2, stride=2)
+        self.up = nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.up(self.down(x).relu()).mean(dim=(2, 3)))
+        return logits
+
+
+def test_all_matrices_of_torchs_own_attention_are_reached():
+    layer = nn.TransformerEncoderLayer(64, 4, 256)
+    reached = sum(weight.tensor.numel() for weight in quantizable(layer).values())
+    assert reached == sum(p.numel() for p in layer.parameters() if p.ndim == 2) == 49152
+    assert left_out(layer) == []
+    assert not any(weight.recurrent for weight in quantizable(layer).values())
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+def test_what_no_storage_reaches_is_said(runtime, tmp_path):
+    torch.manual_seed(0)
+    x = torch.randn(40, 1, 8, 8)
+    task = make_task(Upwards().eval(), (x, torch.arange(40) % 4), request_size=4, threads=1)
+    request = Quantization("weight_only", 4)
+    realised = load_runtime(runtime).build(task.model, request, task, tmp_path)
+    assert realised["left_in_float32"] == ["up"]
+    assert set(realised["layers"]) == {"down", "head"}
+
+
+def test_attention_with_widths_of_its_own_is_left_out():
+    layer = nn.MultiheadAttention(8, 2, kdim=6, vdim=4)
+    assert list(quantizable(layer)) == ["out_proj"]
+    assert left_out(nn.Sequential(layer)) == ["0"]
+
+
 # ------------------------------------------------------------------ all runtimes
 
 
@@ -190,7 +229,7 @@ def test_a_pt2_of_packed_layers_holds_no_float_copy_of_the_weights():
 
 
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
-@pytest.mark.parametrize("name", ["embed", "blocks.1.linear1", "mix", "head"])
+@pytest.mark.parametrize("name", ["embed", "blocks.0.self_attn", "blocks.1.linear1", "mix", "head"])
 def test_bits_by_name_reach_the_very_layer(words, runtime, name, tmp_path):
     request = Quantization("weight_only", 8, layers=((name, 2),))
     load_runtime(runtime).build(words.model, request, words, tmp_path)
@@ -209,11 +248,6 @@ def by_hand(task: Task, request: Quantization, inputs, layers) -> np.ndarray:
     network = Words()
     network.load_state_dict(task.model.state_dict())
     weights: dict[str, Any] = {name: weight.tensor for name, weight in quantizable(network).items()}
-    # Exporters see the fused projection of attention; torch's layers do not.
-    weights |= {
-        f"blocks.{i}.self_attn": block.self_attn.in_proj_weight  # type: ignore[union-attr]  # a layer
-        for i, block in enumerate(network.blocks)
-    }
     for name, bits in layers.items():
         rounded = store(as_rows(weights[name]), grid_of(request, bits)).restored()
         weights[name].data = torch.from_numpy(rounded).reshape(weights[name].shape)

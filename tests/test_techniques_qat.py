@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.utils import parametrize
 
 from autoopt.errors import DivergedError
 from autoopt.precision import Grid, on_range, quantizable, store
 from autoopt.recipe import Recipe
-from autoopt.techniques.qat import QuantizationAwareTraining
+from autoopt.task import make_task
+from autoopt.techniques.qat import QuantizationAwareTraining, _RoundedInput
 from autoopt.techniques.quantization import StaticInt8
 from autoopt.techniques.quantization_stored import WeightOnly
 from search_spaces import RECOVERY, SearchSpace, thorough
@@ -58,6 +60,31 @@ def test_gradients_pass_the_rounding_and_training_moves_the_weights_behind_it():
 def test_settings_outside_their_range_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         QuantizationAwareTraining(**settings)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_torchs_own_attention_learns_with_its_projection_rounded(bits):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), nn.Flatten(),
+        nn.Linear(32, 4),
+    ).eval()  # fmt: skip
+    x = torch.randn(60, 4, 8)
+    task = make_task(network, (x, torch.arange(60) % 4), request_size=4, threads=1)
+    trained = QuantizationAwareTraining(bits, epochs=1, learning_rate=1e-2).apply(network, task)
+    rows = quantizable(trained)["0.self_attn"].rows()
+    np.testing.assert_allclose(store(rows, Grid(bits)).restored(), rows, rtol=1e-4, atol=1e-6)
+    assert rows.shape == (24, 8)
+    assert not any(module._forward_pre_hooks for module in trained.modules())
+
+
+def test_what_attention_projects_is_rounded_once_and_stays_one_tensor():
+    attention, x = nn.MultiheadAttention(8, 2), torch.randn(3, 2, 8)
+    mask = torch.zeros(3, 3).fill_diagonal_(-float("inf"))
+    (query, key), named = _RoundedInput(True)(attention, (x, x), {"value": x, "attn_mask": mask})
+    assert query is key is named["value"]
+    assert named["attn_mask"] is mask
+    torch.testing.assert_close(query, on_range(x, symmetric=True))
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])

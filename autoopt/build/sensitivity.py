@@ -86,8 +86,10 @@ def _rounded(weight: Weight, grid: Grid, *, outputs: bool) -> Iterator[None]:
             hook.remove()
 
 
-def _round_outputs(layer: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
-    """Round to 8 bits between the least and the largest value."""
+def _round_outputs(layer: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """Round to 8 bits between the least and the largest value; of attention what it gives on."""
+    if isinstance(outputs, tuple):
+        return (on_range(outputs[0]), *outputs[1:])
     return on_range(outputs)
 
 

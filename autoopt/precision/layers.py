@@ -48,7 +48,7 @@ class Weight:
     @property
     def recurrent(self) -> bool:
         """Whether it is a matrix of a recurrent layer, which integers multiply nowhere."""
-        return self.parameter != "weight"
+        return self.parameter.startswith(MATRICES)
 
     def rows(self) -> Any:
         """Return the weights as a matrix, one row an output channel."""
@@ -62,9 +62,10 @@ class Weight:
 def quantizable(network: Any) -> dict[str, Weight]:
     """Return the weights in float32 that can be brought to few bits, in the network's order.
 
-    Those of linear layers, convolutions and the `Conv1D` of transformers by the layer's name;
-    the matrices of recurrent layers by their own (``rnn.weight_ih_l0``). Integer and complex
-    weights, and ones that are computed from others, are none of them.
+    Those of linear layers, convolutions, the `Conv1D` of transformers and the projection of torch's
+    own attention (query, key and value in one) by the layer's name; the matrices of recurrent
+    layers by their own (``rnn.weight_ih_l0``). Integer and complex weights, and ones that are
+    computed from others, are none of them.
     """
     import torch
 
@@ -87,10 +88,30 @@ def _weights(network: Any) -> Iterator[tuple[str, Weight]]:
             yield name, Weight(module)
         elif is_transposed_linear(module):
             yield name, Weight(module, turned=True)
+        elif isinstance(module, nn.MultiheadAttention):
+            # Without it, where keys or values have other widths, there are three: see `left_out`.
+            yield name, Weight(module, "in_proj_weight")
         elif isinstance(module, nn.RNNBase):
             for parameter in module._parameters:
                 if parameter.startswith(MATRICES):
                     yield f"{name}.{parameter}".lstrip("."), Weight(module, parameter)
+
+
+def left_out(network: Any) -> list[str]:
+    """Return the layers whose weights multiply, but that no runtime stores in few bits.
+
+    Transposed convolutions, whose output channels lie along another axis, and attention with
+    widths of its own for keys and values.
+    """
+    from torch import nn
+    from torch.nn.modules.conv import _ConvTransposeNd
+
+    return [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvTransposeNd)
+        or (isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is None)
+    ]
 
 
 def holders(network: Any, weight: Weight) -> list[tuple[Any, str]]:

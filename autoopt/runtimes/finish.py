@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.interfaces import Parallel
+from autoopt.precision import left_out
 from autoopt.runtimes.agreement import check_agreement
 from autoopt.runtimes.artifact import Manifest, write_manifest
 from autoopt.runtimes.compressed import store_compactly
@@ -43,6 +44,10 @@ def finish_build(
     finally:
         deployment.close()
     realised = {**manifest.realised, "agreement": agreement}
+    if (listed := realised.get("layers")) is not None:
+        # What the runtime lists has its bits; what it could not reach is said.
+        left = [name for name in left_out(network) if name not in listed]
+        realised |= {"left_in_float32": left} if left else {}
     if precision in COMPUTED and manifest.runtime in READERS:
         realised["stayed_in_float32"] = stayed_in_float32(read_layers(folder), precision)
     manifest = write_manifest(folder, replace(manifest, realised=realised), manifest.files)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from autoopt.interfaces import Target
     from autoopt.task import Inputs, Task
 
+# What torch's own attention projects.
+_PROJECTED = ("query", "key", "value")
 # Steps between two searches for the best scale; weights move little in so few.
 REFRESH = 16
 
@@ -163,11 +165,18 @@ class _RoundedInput:
     def __call__(
         self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Round the first input, with the gradient of the identity."""
-        if inputs:
-            return (self._rounded(inputs[0]), *inputs[1:]), named
-        first = next(iter(named))
-        return inputs, {**named, first: self._rounded(named[first])}
+        """Round what the weight multiplies, with the gradient of the identity."""
+        if not isinstance(layer, nn.MultiheadAttention):
+            if inputs:
+                return (self._rounded(inputs[0]), *inputs[1:]), named
+            first = next(iter(named))
+            return inputs, {**named, first: self._rounded(named[first])}
+        # Where query, key and value are one tensor they must stay one: it is projected at once.
+        given = {id(x): x for x in [*inputs[:3], *(named.get(name) for name in _PROJECTED)]}
+        rounded = {key: self._rounded(x) for key, x in given.items() if x is not None}
+        taken = (*(rounded[id(x)] for x in inputs[:3]), *inputs[3:])
+        changed = {name: rounded[id(named[name])] for name in _PROJECTED if name in named}
+        return taken, {**named, **changed}
 
     def _rounded(self, x: Any) -> Any:
         if not x.is_floating_point():
