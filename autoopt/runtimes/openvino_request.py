@@ -123,7 +123,10 @@ class OpenVino:
         for group in (manifest.options["activation_group"], 0):
             own = {**config, "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
             compiled = openvino.Core().compile_model(str(folder / MODEL), "CPU", own)
-            answers.append(_answer(compiled.create_infer_request(), *inputs))
+            alone = [partial(_answer, compiled.create_infer_request())]
+            # The artefact may take batches of one size only.
+            served = ReplicatedDeployment(alone, Parallel(task.threads), manifest.options["batch"])
+            answers.append(served(*inputs))
         if np.array_equal(answers[0], answers[1]):
             raise RefusedError(
                 "no kernel of OpenVINO's quantizes the activations of this network in these "
