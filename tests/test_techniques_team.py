@@ -36,6 +36,12 @@ def left_behind() -> set[str]:
     return scratch | {str(child.pid) for child in psutil.Process().children(recursive=True)}
 
 
+@pytest.fixture(autouse=True)
+def _own_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Others may train in the machine's folder at the same time."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 @two_cores
 def test_two_processes_take_the_steps_of_one():
     task, before = task_of(), left_behind()
