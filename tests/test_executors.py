@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,8 +145,7 @@ def test_cancelling_ends_the_worker_and_the_next_stage_gets_a_new_one(tmp_path: 
     with executor("processes", tmp_path) as made:
         pending = made.start("network", deed("sleeps"), timeout=600.0)
         until(lambda: "it sleeps" in printed(tmp_path), "the deed")
-        processes = psutil.Process().children(recursive=True)
-        worker = next(p for p in processes if "spawn_main" in " ".join(p.cmdline()))
+        (worker,) = workers()
         assert pending.poll(0.1) is None
         pending.cancel()
         until(lambda: not alive(worker), "the end of the worker", seconds=15)
@@ -155,9 +156,8 @@ def test_cancelling_ends_the_worker_and_the_next_stage_gets_a_new_one(tmp_path: 
 def test_a_worker_that_is_killed_between_two_stages_is_replaced(tmp_path: Path) -> None:
     with executor("processes", tmp_path) as made:
         done(made, "network", original())
-        for process in psutil.Process().children(recursive=True):
-            if "spawn_main" in " ".join(process.cmdline()):
-                process.kill()
+        for worker in workers():
+            worker.kill()
         time.sleep(1)
         assert isinstance(done(made, "network", original()), Done)
 
@@ -167,8 +167,8 @@ def test_closing_ends_a_worker_that_hangs(tmp_path: Path) -> None:
     with executor("processes", tmp_path) as made:
         made.start("network", deed("sleeps"), timeout=600.0)
         until(lambda: "it sleeps" in printed(tmp_path), "the deed")
-        processes = psutil.Process().children(recursive=True)
-    assert not [p for p in processes if alive(p) and "spawn_main" in " ".join(p.cmdline())]
+        assert workers()
+    assert not workers()
 
 
 @pytest.mark.slow
@@ -200,6 +200,34 @@ def test_a_full_disk_is_no_failure_of_the_candidate(tmp_path: Path, monkeypatch:
             made.start("artifact", original(), timeout=60.0)
 
 
+def workers() -> list[psutil.Process]:
+    """Return the workers of this process that live; an end that nobody waited for is no life."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
 def printed(folder: Path) -> str:
     log = folder / "worker.log"
     return log.read_text() if log.exists() else ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux alone")
+@pytest.mark.slow
+def test_only_while_workers_may_leave_orphans_are_they_adopted(tmp_path: Path) -> None:
+    with executor("processes", tmp_path), executor("processes", tmp_path) as second:
+        assert orphan_of_a_shell().ppid() == os.getpid()
+        second.close()
+        second.close()
+        assert orphan_of_a_shell().ppid() == os.getpid()
+    assert orphan_of_a_shell().ppid() != os.getpid()
+
+
+def orphan_of_a_shell() -> psutil.Process:
+    """Return a process whose parent has ended; it lives for a second."""
+    command = ["sh", "-c", "sleep 1 >/dev/null & echo $!"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return psutil.Process(int(printed))

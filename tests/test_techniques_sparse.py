@@ -297,8 +297,25 @@ def test_a_sensitive_layer_is_spared():
     scores = {"a": torch.rand(50), "b": torch.rand(50)}
     rises = {"a": 4.0, "b": 0.1}
     shares = Allocation(0.5, "sensitivity").shares(scores, lambda name, share: rises[name])
-    assert shares["a"] < 0.3 < shares["b"]
+    assert shares["a"] < 0.35 < 0.65 < shares["b"]
     assert shares["a"] + shares["b"] == pytest.approx(1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.floats(0, 10)), min_size=1, max_size=12),
+    st.floats(0.01, 0.99),
+)
+def test_sensitive_layers_keep_more_and_none_is_emptied(layers, ratio):
+    scores = {str(number): torch.arange(float(size)) for number, (size, _) in enumerate(layers)}
+    rises = {str(number): rise for number, (_, rise) in enumerate(layers)}
+    shares = Allocation(ratio, "sensitivity").shares(scores, lambda name, share: rises[name])
+    total = sum(size for size, _ in layers)
+    gone = sum(shares[name] * scores[name].numel() for name in scores)
+    assert gone == pytest.approx(min(ratio, 0.9) * total, rel=1e-6)
+    by_rise = sorted(scores, key=rises.__getitem__)
+    assert all(shares[a] >= shares[b] - 1e-9 for a, b in pairwise(by_rise))
+    kept = [1 - share for share in shares.values()]
+    assert min(kept) >= max(0.1 - 1e-9, 0.25 * max(kept) - 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -18,13 +19,34 @@ SPARED = ("resource_tracker", "torch/_inductor/compile_worker")
 GONE_SECONDS = 3.0
 
 
+_adopting = 0
+_adopting_lock = threading.Lock()
+
+
 def adopt_orphans() -> None:
     """Make this process the parent of descendants whose own parent ended (Linux).
 
     What a candidate started stays a descendant then, even where it went to a session of its own.
+    It holds until `release_orphans` was called as often.
     """
+    global _adopting
+    with _adopting_lock:
+        _adopting += 1
+        _set_subreaper(True)
+
+
+def release_orphans() -> None:
+    """Leave orphans to the system again: who adopts one must wait for its end."""
+    global _adopting
+    with _adopting_lock:
+        _adopting = max(0, _adopting - 1)
+        if not _adopting:
+            _set_subreaper(False)
+
+
+def _set_subreaper(on: bool) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
 def descendants() -> set[psutil.Process]:

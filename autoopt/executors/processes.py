@@ -148,6 +148,7 @@ class ProcessExecutor:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
+        self._closed = False
         descendants.adopt_orphans()
         # Further ones are started when they are needed.
         self._lanes = [_Lane(setup)]
@@ -180,3 +181,6 @@ class ProcessExecutor:
         """End the workers, whatever they do."""
         for lane in self._lanes:
             lane.close()
+        if not self._closed:
+            self._closed = True
+            descendants.release_orphans()

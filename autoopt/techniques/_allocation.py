@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import median
 
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from autoopt.techniques._bounds import (
@@ -22,6 +24,8 @@ ALLOCATIONS = ("global", "uniform", "sensitivity")
 ROUNDS = 20
 # A ratio such as 1 − 4/5 is a little less than 0.2, and still means one of five.
 ROUNDING = 1e-6
+# How much less and more than the middle layer a layer may keep, by its sensitivity.
+LEAST_NEED, MOST_NEED = 0.5, 2.0
 
 Sensitivity = Callable[[str, float], float]
 
@@ -121,9 +125,14 @@ class Allocation:
             return _lowest_of_all(scores, share)
         rises = {name: max(0.0, sensitivity(name, share)) for name in scores}
         middle = max(median(rises.values()), 1e-12)
-        wishes = {name: 1 / (1 + rise / middle) for name, rise in rises.items()}
         most = {name: _of_now(self.most, whole[name], now[name]) for name in now}
-        return _scaled(wishes, now, share, most)
+        # A layer that suffers four times as much keeps twice as much, but none keeps less than
+        # half of what the middle one does: what is left of a small layer must still carry on.
+        needs = {
+            name: min(MOST_NEED, max(LEAST_NEED, sqrt(rise / middle)))
+            for name, rise in rises.items()
+        }
+        return _kept_by_need(needs, now, share, most)
 
     def _tilt(self, names: Sequence[str]) -> dict[str, float]:
         last = max(1, len(names) - 1)
@@ -150,6 +159,25 @@ def _lowest_of_all(scores: Mapping[str, Tensor], ratio: float) -> dict[str, floa
     gone[every.argsort(stable=True)[: int(ratio * len(every) + ROUNDING)]] = True
     parts = gone.split([values.numel() for values in scores.values()])
     return {name: float(part.float().mean()) for name, part in zip(scores, parts, strict=True)}
+
+
+def _kept_by_need(
+    needs: Mapping[str, float],
+    sizes: Mapping[str, int],
+    ratio: float,
+    most: Mapping[str, float],
+) -> dict[str, float]:
+    """Return shares that make up the ratio, where what is kept is in proportion to the needs."""
+
+    def shares(scale: float) -> dict[str, float]:
+        return {name: min(most[name], max(0.0, 1 - scale * need)) for name, need in needs.items()}
+
+    def surplus(scale: float) -> float:
+        found = shares(scale)
+        return sum(found[name] * sizes[name] for name in sizes) - ratio * sum(sizes.values())
+
+    # Nothing goes at the one end, and as much as is allowed at the other.
+    return shares(brentq(surplus, 0.0, 1 / min(needs.values()))) if surplus(0.0) > 0 else shares(0)
 
 
 def _scaled(
