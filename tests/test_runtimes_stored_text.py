@@ -159,12 +159,12 @@ def test_the_matrices_of_recurrent_layers_go_by_their_own_names():
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_recurrent_layer_named_as_a_whole_means_its_matrices(runtime):
-    task = untrained_task("lstm")
-    reason = load_runtime(runtime).refuse(
-        Quantization("weight_only", 4, layers=(("recurrent", 8),)), task, load_target("cpu")
-    )
-    assert reason is None
+def test_a_recurrent_layer_named_as_a_whole_means_its_matrices(runtime, tmp_path):
+    request = Quantization("weight_only", 4, layers=(("recurrent", 8),))
+    build(runtime, untrained_task("lstm"), request, tmp_path)
+    found = {layer.name: layer.bits for layer in read_layers(tmp_path)}
+    matrices = [f"recurrent.weight_{part}_l{n}" for n in (0, 1) for part in ("ih", "hh")]
+    assert found == dict.fromkeys(matrices, 8) | {"hidden": 4, "head": 4}
 
 
 @pytest.mark.slow
