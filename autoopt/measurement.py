@@ -110,11 +110,13 @@ class Measurement:
     target
         Name of the target.
     environment
-        Processor, cores, versions, load: what is needed to judge and to repeat it.
+        Processor, cores, operating system and its settings, versions, variables, load: what is
+        needed to judge it, and to set the same place up again.
     protocol
         Objective to how it was measured: time, rounds, steadiness, share of outliers, and the
         ``conditions`` of the machine meanwhile. ``deployment`` to what was measured: parallel
-        configuration, request and checksums of the files.
+        configuration, request, checksums of the files, and of the ``task`` its seed, the
+        fingerprint of model and data, and the samples of each part. Older records lack some.
     """
 
     stats: Mapping[str, Stat]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
@@ -154,6 +155,14 @@ def test_a_measurement_holds_quality_size_test_and_what_was_realised() -> None:
     assert deployment["parallel"] == asdict(Parallel(1))
     assert deployment["request"] == [[[8, 1, 8, 8], "float32"]]
     assert list(deployment["files"]) == ["model.pt2"]
+    task = tiny_task("mlp")
+    assert (deployment["task"]["seed"], deployment["task"]["fingerprint"]) == (
+        task.seed,
+        task.fingerprint,
+    )
+    assert deployment["task"]["samples"]["validation"] == len(task.validation)
+    assert deployment["task"]["objectives"] == ["quality", "size", "latency"]
+    assert platform.release() in measured.environment["system"]["kernel"]
     assert latency["rounds"] == len(measured.samples["candidate"])
     assert latency["conditions"]["seconds"] > 0
     assert Measurement.from_dict(json.loads(json.dumps(measured.to_dict()))) == measured

@@ -82,3 +82,17 @@ def test_the_sign_turns_every_axis_to_less_is_better():
 def test_a_measurement_comes_back_from_json_as_it_was(figures: dict[str, Stat], test: Stat | None):
     measured = Measurement(figures, test=test, samples={"candidate": [[1.0, 2.0]]})
     assert Measurement.from_dict(json.loads(json.dumps(measured.to_dict()))) == measured
+
+
+def test_a_record_of_before_fields_were_added_is_read():
+    stat = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "unit": ""}
+    old = {"stats": {"accuracy": stat}, "test": None, "speedup": None, "reference_ms": 1.0,
+           "samples": {}, "realised": {"precision": "float32"}, "target": "cpu",
+           "environment": {"processor": "Some CPU", "load": 0.1, "time": 1.0},
+           "protocol": {"deployment": {"runtime": "eager", "files": {}}}}  # fmt: skip
+    measured = Measurement.from_dict(old)
+    assert measured.stats["accuracy"] == Stat(**stat)
+    assert measured.environment.get("system") is None
+    assert measured.protocol["deployment"].get("task") is None
+    bare = Measurement.from_dict({"stats": {"accuracy": stat}})
+    assert (bare.protocol, bare.environment, bare.target) == ({}, {}, "cpu")

@@ -27,8 +27,9 @@ USUAL: Mapping[str, Any] = MappingProxyType(
 """Ways to spread a request that need no word."""
 
 MACHINE = frozenset(
-    {"name", "processor", "cores", "memory_mb", "instruction_sets", "architecture", "load", "time"}
-)
+    {"name", "processor", "cores", "memory_mb", "instruction_sets", "architecture", "load", "time",
+     "system", "variables"}
+)  # fmt: skip
 
 
 def report_sections(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +98,8 @@ def _machine(environment: Mapping[str, Any]) -> dict[str, Any]:
         "load when it began": environment.get("load"),
         "when": datetime.fromtimestamp(float(when or 0), UTC).strftime("%Y-%m-%d %H:%M UTC")
         if _is_number(when) else None,
+        "system": environment.get("system"),
+        "environment variables": environment.get("variables"),
         "versions": {k: v for k, v in environment.items() if k not in MACHINE},
     }  # fmt: skip
     return {name: value for name, value in parts.items() if value not in (None, {}, [])}

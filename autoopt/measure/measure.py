@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import DivergedError, RefusedError
 from autoopt.interfaces import Decoder, Deployment, Objective, Parallel, Probe, Reading
 from autoopt.measure.conditions import Conditions
+from autoopt.measure.environment import environment_of
 from autoopt.measure.lock import device_lock
 from autoopt.measure.memory import serving_memory
 from autoopt.measurement import Measurement, Stat
 from autoopt.objectives import load_objective
 from autoopt.runtimes.artifact import artifact_size, read_artifact
 from autoopt.runtimes.opening import open_own, refuse_parallel
-from autoopt.targets import load_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,8 +26,7 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 
-LIBRARIES = ("autoopt", "torch", "openvino", "nncf", "onnxruntime", "onnx", "numpy")
-"""Libraries whose versions stand in every measurement."""
+PARTS = ("train", "calibration", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ def measure_artifact(
             build_seconds=build_seconds,
             decoder=lambda: _decoder(folder, parallel),
         )
-        environment = _environment(plan.device)
+        environment = environment_of(plan.device)
         readings = {name: _reading(name, probe, plan) for name in plan.objectives}
         test = score(task, deployment, "test")
     artifact = read_artifact(folder)
@@ -133,7 +128,10 @@ def measure_artifact(
         target=plan.device,
         environment=environment,
         protocol={
-            "deployment": _deployed(artifact, parallel, request),
+            "deployment": {
+                **_deployed(artifact, parallel, request),
+                "task": _asked(task, plan),
+            },
             **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
         },
     )
@@ -155,6 +153,18 @@ def _deployed(
         "files": artifact["files"],
         "parallel": asdict(parallel),
         "request": [[list(array.shape), str(array.dtype)] for array in request],
+    }
+
+
+def _asked(task: Task, plan: MeasurePlan) -> dict[str, Any]:
+    """Return what it was measured with: model and data, seed, samples of each part, time."""
+    return {
+        "fingerprint": task.fingerprint,
+        "seed": task.seed,
+        "samples": {part: len(getattr(task, part)) for part in PARTS},
+        "request_size": task.request_size,
+        "objectives": list(plan.objectives),
+        "seconds": plan.seconds,
     }
 
 
@@ -199,16 +209,3 @@ def _reference(readings: Mapping[str, Reading]) -> float | None:
     """Return the reference's milliseconds during the first timing objective."""
     times = [r.reference_ms for r in readings.values() if r.reference_ms is not None]
     return times[0] if times else None
-
-
-def _environment(target: str) -> dict[str, Any]:
-    """Return what is needed to judge and to repeat a measurement: machine, versions, load."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    versions = {name: version(name) for name in LIBRARIES}
-    return {
-        **load_target(target).describe(),
-        **versions,
-        "python": platform.python_version(),
-        "load": load,
-        "time": time.time(),
-    }

@@ -139,8 +139,8 @@ class _Trial:
         Returns
         -------
         dict
-            ``rate``, ``requests``, ``p99_ms`` and ``kept``; it ends early when more are late than
-            may be.
+            ``rate``, ``seed`` (of the arrivals), ``requests``, ``p99_ms`` and ``kept``; it ends
+            early when more are late than may be.
         """
         import numpy as np
 
@@ -168,6 +168,7 @@ class _Trial:
                 future.result()
         return {
             "rate": rate,
+            "seed": seed,
             "requests": len(times),
             "p99_ms": float(np.quantile(times, SHARE, method="higher")),
             "kept": late <= late_allowed,
