@@ -85,4 +85,7 @@ def test_stages_and_shards_are_measured_where_torch_runs_and_native_code_is_serv
     with pytest.raises(ArtifactError, match="trust_code=True"):
         native.predict(digits()[0][:4])
     assert native.predict(digits()[0][:4], trust_code=True).shape == (4, 10)
-    assert "native code does not say" in " ".join(native.explain().missing)
+    explained = native.explain()
+    assert "its artefact is native code" in " ".join(explained.missing)
+    assert explained.layer_rows
+    assert all(row["kernel"].startswith("inductor ") for row in explained.layer_rows)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from autoopt.task import Task
 
 ASK = "explain(model, data) says it"
+NAMED = 6
+"""Layers that a sentence names."""
 
 
 def explain_strategy(strategy: Strategy, given: Given) -> Explanation:
@@ -43,10 +45,8 @@ def explain_strategy(strategy: Strategy, given: Given) -> Explanation:
     missing = [f"{step.slot}: not measured; {ASK}" for step in steps if step.record is None]
     original = _original(strategy)
     native = strategy.recipe["runtime"].option in NATIVE
-    rows = [] if native else layer_changes(strategy.artifact_folder(), original)
-    if native:
-        missing.append("the layers: native code does not say what it computes")
-    elif original is None:
+    rows = layer_changes(strategy.artifact_folder(), original)
+    if original is None:
         missing.append("what the layers were before: the original's artefact left the cache")
     closed = native and not given.trust_code
     test = None if task is None or closed else _on_test(strategy, task, given)
@@ -257,8 +257,17 @@ def _layers(rows: Sequence[dict[str, Any]], stayed: Sequence[str]) -> list[str]:
     before = f" instead of {then:,}" if then and then != now else ""
     shown = ", ".join(kernels[:4]) + (" …" if len(kernels) > 4 else "")
     held = f"{len(after)} layers hold {now:,} weights{before}, {bits:.3g} bits each in the file"
-    floats = f" In float32 stayed {', '.join(stayed)}." if stayed else ""
-    return [f"{held}; they run as {shown}.{floats}"]
+    return [f"{held}; they run as {shown}.{_in_float(stayed, len(after))}"]
+
+
+def _in_float(stayed: Sequence[str], count: int) -> str:
+    """Say which of so many layers are computed in float32 although less was asked for."""
+    if not stayed:
+        return ""
+    if len(stayed) >= count:
+        return " All of them are computed in float32."
+    more = f" and {len(stayed) - NAMED} more" if len(stayed) > NAMED else ""
+    return f" In float32 stayed {', '.join(stayed[:NAMED])}{more}."
 
 
 def _sure(strategy: Strategy, test: OnTest | None) -> list[str]:

@@ -135,6 +135,8 @@ def _compile(exported: Exported, path: Path) -> None:
     RefusedError
         If torch cannot compile it.
     """
+    from autoopt.runtimes.aot_layers import listed_layers
+
     whole = path.with_name(f".whole-{path.name}")
     try:
         try:
@@ -143,7 +145,7 @@ def _compile(exported: Exported, path: Path) -> None:
             # Some passes over frozen graphs fail where all else works (torch 2.13: a batch of
             # samples that is split and stacked again).
             _package(exported, whole, {**CONFIG, "freezing": False})
-        _without_sources(whole, path)
+        _without_sources(whole, path, listed_layers(exported))
     except _FAILS as error:
         raise RefusedError(
             f"AOTInductor cannot compile this network ({str(error).strip()[:300]}); use another "
@@ -164,14 +166,20 @@ def _package(exported: Exported, path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _without_sources(source: Path, target: Path) -> None:
-    """Copy a package but for its C++, which holds paths of this machine and is not needed."""
+def _without_sources(source: Path, target: Path, layers: bytes) -> None:
+    """Copy a package but for its C++, which holds paths of this machine and is not needed.
+
+    Instead it lists the layers that were compiled, which the code itself does not show.
+    """
+    from autoopt.runtimes.aot_layers import LAYERS
+
     with zipfile.ZipFile(source) as whole, zipfile.ZipFile(target, "w") as slim:
         for info in whole.infolist():
             if not info.filename.endswith(".cpp"):
                 # Under one name for the root, whatever the file was called.
                 name = f"model/{info.filename.partition('/')[2]}"
                 slim.writestr(name, whole.read(info))
+        slim.writestr(f"model/{LAYERS}", layers)
 
 
 def _opened(folder: Path, manifest: Manifest, runners: int) -> Callable[..., Any]:

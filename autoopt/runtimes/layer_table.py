@@ -14,6 +14,7 @@ from autoopt.runtimes.compressed import model_file
 
 READERS: Mapping[str, str] = MappingProxyType(
     {
+        "aotinductor": "aot_layers",
         "eager": "torch_layers",
         "compiled": "torch_layers",
         "onnxruntime": "onnx_layers",
@@ -25,12 +26,17 @@ READERS: Mapping[str, str] = MappingProxyType(
 CODES = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2", "uint1"})
 """Element types that weights in few bits are stored in."""
 
+TABLES = frozenset({"Gather", "embedding"})
+"""Operators that only look weights up."""
 
 COMPUTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "int8": ("QLinear", "QGemm", "Integer", "DynamicQuantize", " i8", " u8", "_I8"),
         "dynamic int8": ("QLinear", "QGemm", "Integer", "DynamicQuantize", " i8", " u8", "_I8"),
         "bfloat16": ("bf16", "bfloat16"),
+        # Not the words of bfloat16.
+        "float16": (" float16",),
+        "float16 weights, float32 compute": (" float16", " f16", "_f16"),
     }
 )
 """Precision that is computed in to what the kernels' names hold that do."""
@@ -108,7 +114,7 @@ def stayed_in_float32(layers: Iterable[FileLayer], precision: str) -> list[str]:
     return [
         layer.name
         for layer in layers
-        if layer.kind != "Gather" and not any(word in layer.kernel for word in words)
+        if layer.kind not in TABLES and not any(word in layer.kernel for word in words)
     ]
 
 

@@ -29,7 +29,17 @@ def read_layers(path: Path, manifest: Manifest) -> tuple[FileLayer, ...]:
     """
     if needs_model(manifest):
         return tuple(_weights(path))
-    program: Any = load_program(path)
+    return layers_of(load_program(path))
+
+
+def layers_of(program: Any) -> tuple[FileLayer, ...]:
+    """Return the layers of a program that is open, in the order in which they run.
+
+    Parameters
+    ----------
+    program
+        A graph module, as an exported program's `module()` gives it.
+    """
     tensors = program.state_dict() | dict(program.named_buffers())
     layers = []
     for node in program.graph.nodes:
