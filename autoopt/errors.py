@@ -10,6 +10,7 @@
     ├── RefusedError                  a candidate that cannot be built here, said beforehand
     ├── UntraceableError (RefusedError)  a network that cannot become an exported program
     ├── DisagreementError (RefusedError)  an artefact that answers otherwise than its network
+    ├── OverCapError (RefusedError)   a network that breaks a cap whatever training makes of it
     ├── DivergedError                 a candidate whose numbers are not finite
     ├── ConstraintError (ValueError)  no strategy satisfies what was asked
     ├── FolderError (ValueError)      a folder that is absent, foreign or of another search
@@ -77,6 +78,22 @@ class UntraceableError(RefusedError, AutooptError):
 
 class DisagreementError(RefusedError, AutooptError):
     """An artefact that answers otherwise than the network it was built from."""
+
+
+class OverCapError(RefusedError, AutooptError):
+    """A network that breaks a cap whatever training makes of it.
+
+    Parameters
+    ----------
+    message
+        The cap, and what the network comes to at least.
+    slots
+        Choices to blame: with the same ones, every recipe breaks the cap.
+    """
+
+    def __init__(self, message: str, slots: tuple[str, ...] = ()) -> None:
+        self.slots = slots
+        super().__init__(message)
 
 
 class DivergedError(AutooptError):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from autoopt.build import Bench
+from autoopt.build import Bench, survey
 from autoopt.disk import full_disk
-from autoopt.errors import DivergedError, RefusedError, SearchError
+from autoopt.errors import DivergedError, OverCapError, RefusedError, SearchError
 from autoopt.measure import MeasurePlan, measure_artifact
 from autoopt.outcome import Done, Outcome, Stage, Survey
 from autoopt.recipe import Recipe
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from autoopt.interfaces import Deployment
+
+_SAID = ("refused", "over_cap", "diverged")
+"""Kinds whose message says all."""
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
 
@@ -104,7 +107,7 @@ class Evaluator:
 
     def _refusals(self) -> Iterator[dict[str, Any]]:
         """Yield what cannot run here; what fails while it is asked counts as refused."""
-        for when, ask in self.bench.survey(self.space):
+        for when, ask in survey(self.bench, self.space):
             reason = _attempt(ask)
             if isinstance(reason, Exception):
                 reason = f"asked beforehand, it raised {type(reason).__name__}: {reason}"
@@ -143,12 +146,15 @@ def as_failure(stage: Stage, error: Exception) -> Failure:
     """Return the failure that an exception means."""
     kind: FailureKind = "error"
     text = str(error) or repr(error)
-    if isinstance(error, RefusedError):
+    slots: tuple[str, ...] = ()
+    if isinstance(error, OverCapError):
+        kind, slots = "over_cap", error.slots
+    elif isinstance(error, RefusedError):
         kind = "refused"
     elif isinstance(error, DivergedError):
         kind = "diverged"
     elif isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY_WORDS):
         kind = "out_of_memory"
-    message = text if kind in ("refused", "diverged") else f"{type(error).__name__}: {text}"
-    log = "" if kind == "refused" else "".join(traceback.format_exception(error))
-    return Failure(stage, kind, message[:2000], log[-8000:])
+    message = text if kind in _SAID else f"{type(error).__name__}: {text}"
+    log = "" if kind in ("refused", "over_cap") else "".join(traceback.format_exception(error))
+    return Failure(stage, kind, message[:2000], log[-8000:], slots)

@@ -322,6 +322,9 @@ class Probe:
         What making the artefact's files took; None where it was not noted.
     decoder
         Starts the artefact's graphs for one token after the other; None where there are none.
+    network
+        Gives what the artefact was built from, as a function of positional tensors; None where it
+        is not at hand.
     """
 
     deployment: Deployment
@@ -335,6 +338,7 @@ class Probe:
     seconds: float = 1.0
     build_seconds: float | None = None
     decoder: Callable[[], Decoder] | None = None
+    network: Callable[[], nn.Module] | None = None
 
 
 @dataclass(frozen=True)

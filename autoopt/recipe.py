@@ -127,6 +127,15 @@ class Recipe:
         return all(self[slot].option == NEUTRAL[slot] for slot in STAGES["network"])
 
     @property
+    def keeps_its_extent(self) -> bool:
+        """Say whether recovery leaves the sizes of files alone: shapes, and that few are zero.
+
+        A person's own may do anything; training for few bits makes zeros of small weights.
+        """
+        recovery = self["recovery"].option
+        return recovery != QAT and recovery in TECHNIQUES["recovery"]
+
+    @property
     def summary(self) -> str:
         """The recipe in a few words: ``width 0.5 · distill 6 epochs · static int8 · openvino``."""
         options = {slot: option for slot, option, _ in self.choices}

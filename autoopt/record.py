@@ -9,7 +9,9 @@ from typing import Any, Literal
 from autoopt.measurement import Measurement, Stat
 from autoopt.recipe import Recipe
 
-FailureKind = Literal["refused", "error", "diverged", "out_of_memory", "crashed", "timed_out"]
+FailureKind = Literal[
+    "refused", "over_cap", "error", "diverged", "out_of_memory", "crashed", "timed_out"
+]
 Role = Literal["original", "baseline", "uniform", "given", "search"]
 
 
@@ -22,18 +24,27 @@ class Failure:
     stage
         ``"network"``, ``"artifact"`` or ``"deployment"``.
     kind
-        ``"refused"`` (said beforehand), ``"error"`` (raised), ``"diverged"`` (not finite),
+        ``"refused"`` (said beforehand), ``"over_cap"`` (breaks a cap whatever training makes of
+        it, so it was not trained), ``"error"`` (raised), ``"diverged"`` (not finite),
         ``"out_of_memory"``, ``"crashed"`` (the process died) or ``"timed_out"``.
     message
         The cause in one sentence.
     log
         Traceback or the last lines that the worker printed.
+    slots
+        Of a cap that is broken: the choices to blame, whatever the others are.
     """
 
     stage: str
     kind: FailureKind
     message: str
     log: str = ""
+    slots: tuple[str, ...] = ()
+
+    @property
+    def bars_network(self) -> bool:
+        """Whether the network itself failed, as it would in every other completion."""
+        return self.stage == "network" and self.kind != "over_cap"
 
     def __str__(self) -> str:
         """Show stage, kind and message."""
@@ -104,7 +115,7 @@ class Record:
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
         """Build from what `to_dict` gave."""
         outcome: Measurement | Failure = (
-            Failure(**data["failure"])
+            Failure(**{**data["failure"], "slots": tuple(data["failure"].get("slots", ()))})
             if data["failure"]
             else Measurement.from_dict(data["measurement"])
         )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoopt.build import Bench, Steps
+from autoopt.build import Bench, Steps, survey
 from autoopt.cache import Cache
 from autoopt.controller.baselines import original
 from autoopt.errors import DivergedError, RefusedError
@@ -187,7 +187,7 @@ def test_what_a_runtime_cannot_do_is_refused_beforehand(tmp_path: Path) -> None:
     static = ("static_int8", {"granularity": "per_channel", "keep": "none"})
     with pytest.raises(RefusedError):
         made.build_artifact(original().replaced(quantization=static))
-    asked = list(made.survey(narrow(quantization=["static_int8"])))
+    asked = list(survey(made, narrow(quantization=["static_int8"])))
     assert [when["runtime"]["option"] for when, ask in asked if ask()] == ["eager"]
 
 

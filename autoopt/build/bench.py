@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.build.caps import check_caps
 from autoopt.build.changes import check_changed
 from autoopt.build.decoding import decoding, refuse_decoder
 from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
 from autoopt.build.versions import MAKERS, code_of, library_versions
 from autoopt.cache import Cache, cache_key
+from autoopt.constraint import Constraint
 from autoopt.errors import RefusedError, UntraceableError
 from autoopt.interfaces import Parallel, Quantization, RewritingTechnique, Target
 from autoopt.outcome import Built
 from autoopt.recipe import Recipe
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.layers import resolve
-from autoopt.runtimes.opening import cannot_serve
 from autoopt.techniques import TECHNIQUES, load_technique
 from search_spaces import NEUTRAL, STAGES, SearchSpace
 
@@ -59,6 +58,8 @@ class Bench:
         because its data has no identity that another could recognise.
     decodes
         Whether artefacts of language models get graphs for one token after the other.
+    caps
+        Bounds of the search: what breaks one whatever training makes of it is not trained.
     """
 
     task: Task
@@ -67,6 +68,7 @@ class Bench:
     techniques: Mapping[str, Any] = field(default_factory=dict)
     scope: str = ""
     decodes: bool = False
+    caps: tuple[Constraint, ...] = ()
     _networks: OrderedDict[str, nn.Module] = field(default_factory=OrderedDict, repr=False)
     _programs: OrderedDict[str, Any] = field(default_factory=OrderedDict, repr=False)
 
@@ -85,28 +87,6 @@ class Bench:
         """Return how a recipe spreads a request."""
         config: Parallel = self.technique(recipe, "parallel").config(self.task)
         return config
-
-    def survey(
-        self, space: SearchSpace
-    ) -> Iterator[tuple[dict[str, Any], Callable[[], str | None]]]:
-        """Yield each choice that may be refused, and the question that says why."""
-        for slot in STAGES["network"]:
-            for option in space.slots[slot]:
-                if option == NEUTRAL[slot]:
-                    continue
-                ask = partial(self._refuses, slot, option, space.usual(slot, option))
-                yield {slot: {"option": option}}, ask
-        for runtime in space.slots["runtime"]:
-            for option, settings in self._requests(space):
-                when = {
-                    "runtime": {"option": runtime},
-                    "quantization": {"option": option, **settings},
-                }
-                yield when, partial(self._cannot_run, runtime, option, settings)
-            for option in space.slots["parallel"]:
-                when = {"runtime": {"option": runtime}, "parallel": {"option": option}}
-                settings = space.usual("parallel", option)
-                yield when, partial(self._cannot_serve, runtime, option, settings)
 
     def paid(self) -> list[Mapping[str, Any]]:
         """Return the networks of this task in the cache that would be made the same today.
@@ -143,31 +123,10 @@ class Bench:
             for slot in STAGES["network"]
         )
 
-    def _refuses(self, slot: str, option: str, settings: Mapping[str, Any]) -> str | None:
-        cls = self.techniques.get(option) or load_technique(slot, option)
-        reason: str | None = cls(**settings).refuse(self.task, self.target)
-        return reason
-
-    def _cannot_run(self, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:
-        cls = self.techniques.get(option) or load_technique("quantization", option)
-        return self._refused(runtime, cls(**settings).request())
-
-    def _refused(self, runtime: str, request: Quantization) -> str | None:
+    def refused(self, runtime: str, request: Quantization) -> str | None:
+        """Say beforehand why a runtime cannot realise a request here, or None."""
         found = load_runtime(runtime).refuse(request, self.task, self.target)
         return found or (refuse_decoder(runtime) if self.decodes else None)
-
-    def _cannot_serve(self, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:
-        cls = self.techniques.get(option) or load_technique("parallel", option)
-        return cannot_serve(runtime, cls(**settings).config(self.task))
-
-    def _requests(self, space: SearchSpace) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield every quantization of the space, float32 among them."""
-        yield NEUTRAL["quantization"], {}
-        for option, dimensions in space.slots["quantization"].items():
-            if option == NEUTRAL["quantization"]:
-                continue
-            for values in itertools.product(*(d.values_list() for d in dimensions.values())):
-                yield option, dict(zip(dimensions, values, strict=True))
 
     def build_network(self, recipe: Recipe) -> Built:
         """Make the network of a recipe, or find it; who else makes it just now is waited for.
@@ -175,7 +134,8 @@ class Bench:
         Raises
         ------
         RefusedError
-            If a technique says beforehand that it cannot be applied.
+            If a technique says beforehand that it cannot be applied, or the network would break a
+            cap whatever training made of it.
         """
         if recipe.is_original:
             return Built("original", cached=True, cost=0.0)
@@ -211,7 +171,7 @@ class Bench:
         key = self.artifact_key(recipe)
         if (entry := self.cache.whole("artifacts", key)) is not None:
             return Built(key, True, entry.meta["seconds"])
-        if reason := self._refused(recipe["runtime"].option, request):
+        if reason := self.refused(recipe["runtime"].option, request):
             raise RefusedError(reason)
         start = time.perf_counter()
         network = self.network(recipe)
@@ -359,6 +319,9 @@ class Bench:
                 if hasattr(technique, "restart"):
                     network = technique.restart(network, self.task)
             elif slot == "recovery":
+                ours = recipe.keeps_its_extent and pick.option not in self.techniques
+                if self.caps and ours and self._trains(recipe):
+                    check_caps(self.caps, network, self.task, self.quantization(recipe))
                 network = technique.apply(network, self.task)
                 trained = trained or getattr(technique, "trains", True)
             else:

@@ -95,7 +95,7 @@ class Agenda:
         for recipe in baselines.uniform(settings.space, self.session.refused, records):
             if known and self.trains(recipe):
                 spared.add(recipe.stage_id("network"))
-            elif not self._hopeless(recipe):
+            elif not self._hopeless(recipe) and not self.session.refused(recipe):
                 yield from self._admitted(recipe, "uniform")
         if spared:
             self.session.append("note", {"text": (
@@ -147,7 +147,7 @@ class Agenda:
         """Say whether this network failed already, as it would in every other runtime."""
         return any(
             record.failure is not None
-            and record.failure.stage == "network"
+            and record.failure.bars_network
             and record.recipe.stage_id("network") == recipe.stage_id("network")
             for record in self.session.history.raw.values()
         )

@@ -141,6 +141,7 @@ class SearchController:
                 paid=paid,
                 trains=trains,
                 seed=seed,
+                barred=self._session.over_caps.barred,
             )
         return Policy(
             settings.space,

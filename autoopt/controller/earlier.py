@@ -33,7 +33,7 @@ def remember(settings: Settings, history: History) -> None:
     Networks that failed are none that another could find.
     """
     cache, key = Cache(Path(settings.cache)), _same_search(settings, history)
-    whole = not any(r.failure and r.failure.stage == "network" for r in history.records)
+    whole = not any(r.failure and r.failure.bars_network for r in history.records)
     if settings.stable and whole and cache.get("searches", key) is None:
         with cache.write("searches", key) as (_, meta):
             meta |= {"created": time.time(), "study": history.study}

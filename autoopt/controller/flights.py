@@ -221,7 +221,7 @@ class Flights:
 
     def _drop_hopeless(self, record: Record) -> None:
         """Abandon what waited for a network that cannot be made."""
-        if record.failure is None or record.failure.stage != "network":
+        if record.failure is None or not record.failure.bars_network:
             return
         network = record.recipe.stage_id("network")
         for other in [f for f in self.flying if f.recipe.stage_id("network") == network]:

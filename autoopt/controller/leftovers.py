@@ -46,7 +46,7 @@ class Leftovers:
         failed = {
             record.recipe.stage_id("network")
             for record in history.raw.values()
-            if record.failure and record.failure.stage == "network"
+            if record.failure and record.failure.bars_network
         }
         if self.space.size <= LISTED:
             points = list(self.space.points())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoopt.controller.job import Job
+from autoopt.controller.over_caps import OverCaps
 from autoopt.controller.second_look import reserved
 from autoopt.history import History
 from autoopt.log import Log
@@ -38,12 +39,15 @@ class Session:
         What the log says.
     stopped
         Why somebody stopped the search; empty while nobody did.
+    over_caps
+        What is known to break a cap.
     """
 
     job: Job
     log: Log
     history: History = field(default_factory=History)
     stopped: str = ""
+    over_caps: OverCaps = field(default_factory=OverCaps)
     _paused: bool = False
     _command: int = 0
 
@@ -54,7 +58,8 @@ class Session:
 
     def sync(self) -> None:
         """Read what was written since."""
-        self.history.add(self.log.read(self.history.last_id))
+        if self.history.add(self.log.read(self.history.last_id)):
+            self.over_caps.learn(self.history)
 
     def pass_over_old_commands(self) -> None:
         """Leave commands to an earlier run alone; a stop may come while this one starts."""
@@ -132,9 +137,9 @@ class Session:
             raise Ended(self.spent_reason())
 
     def refused(self, recipe: Recipe) -> bool:
-        """Say whether the survey found that this cannot run here."""
+        """Say whether the survey found that this cannot run here, or that it breaks a cap."""
         chosen = recipe.to_dict()
-        return any(
+        return self.over_caps.barred(recipe) or any(
             all(
                 chosen[slot].get(name) == value
                 for slot, wanted in refusal["when"].items()
@@ -145,10 +150,15 @@ class Session:
 
     @property
     def trials_left(self) -> float:
-        """Candidates that may still be begun, those under way left out."""
+        """Candidates that may still be begun, those under way left out.
+
+        What was refused before training counts nothing, up to as many as there are trials.
+        """
         trials = self.budget.trials
         begun = len(self.history.raw.keys() | self.history.started.keys())
-        return float("inf") if trials is None else trials - begun
+        if trials is None:
+            return float("inf")
+        return trials - begun + min(trials, self.over_caps.refusals)
 
     @property
     def budget(self) -> Budget:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from autoopt.constraint import parse_constraints
 from autoopt.controller.baselines import original
 from autoopt.controller.job import WORKER_LOG, Job
 from autoopt.executors import WorkerSetup
@@ -29,6 +30,7 @@ def worker_setup(job: Job) -> WorkerSetup:
         reference=original(),
         measure_seconds=settings.measure_seconds,
         memory_limit=limit,
+        caps=parse_constraints(settings.constraints, settings.bounded_axes),
         log=job.folder / WORKER_LOG,
         workers=settings.workers,
         cluster=job.cluster,

@@ -50,6 +50,8 @@ class StagedPolicy:
         Whether new networks may be trained at all.
     seed
         Of the decisions.
+    barred
+        Says whether a recipe is known to break a cap: asked in every round, so it must be quick.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class StagedPolicy:
     paid: Sequence[Recipe] = ()
     trains: bool = True
     seed: int = 0
+    barred: Callable[[Recipe], bool] = lambda recipe: False
     _more: bool = True
     _idle: int = 0
     _costs: Costs = field(default_factory=lambda: Costs((), {}, {}))
@@ -75,7 +78,7 @@ class StagedPolicy:
             recipe_features,
             self._network_seconds,
             lambda recipe: self._costs.building(recipe),
-            lambda recipe: self._costs.measuring(recipe),
+            lambda recipe: math.inf if self.barred(recipe) else self._costs.measuring(recipe),
             self._out_of_reach,
             same,
             stands_for_its_shape,
@@ -137,7 +140,10 @@ def _goal(settings: Settings, logarithmic: Sequence[bool]) -> Goal:
     """Return the caps that were asked for, less is better on every axis."""
     caps = [math.nan] * len(settings.axes)
     names = [axis.name for axis in settings.axes]
-    for bound in parse_constraints(settings.constraints, settings.axes):
+    for bound in parse_constraints(settings.constraints, settings.bounded_axes):
+        if bound.objective not in names:
+            # Measured for its bound alone: no model of it decides.
+            continue
         axis = names.index(bound.objective)
         value = math.log(bound.bound) if logarithmic[axis] and bound.bound > 0 else bound.bound
         if bound.sense == ("<=" if settings.axes[axis].sign > 0 else ">="):

@@ -166,9 +166,11 @@ def _deviations(record: Record, axes: Sequence[Axis]) -> dict[str, list[float]]:
     return {NOISE: [value / 1.96 for value in half]} if len(half) == len(axes) else {}
 
 
-def _failure(record: Record) -> dict[str, str | bool]:
+def _failure(record: Record) -> dict[str, str | bool | None]:
     """Return why a record failed, and whether its network is there nevertheless."""
     failure = record.failure
     if failure is None:
         return {}
-    return {"failure": str(failure), NETWORK: failure.stage != "network"}
+    # What breaks a cap was not made, but its network may be, for another precision.
+    there = None if failure.kind == "over_cap" else failure.stage != "network"
+    return {"failure": str(failure), NETWORK: there}

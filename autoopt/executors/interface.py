@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from autoopt.constraint import Constraint
 from autoopt.executors.cluster import Cluster
 from autoopt.outcome import Outcome, Stage
 from autoopt.recipe import Recipe
@@ -49,6 +50,8 @@ class WorkerSetup:
         is free where it starts.
     log
         File that receives what workers print.
+    caps
+        Bounds of the search, see `autoopt.build.Bench.caps`.
     workers
         Stages that may run at the same time on the machine.
     cluster
@@ -66,6 +69,7 @@ class WorkerSetup:
     measure_seconds: float
     memory_limit: int | None
     log: Path
+    caps: tuple[Constraint, ...] = ()
     workers: int = 1
     cluster: Cluster | None = None
 
@@ -81,7 +85,9 @@ class WorkerSetup:
         task, techniques, own = snapshot.load(self.payload, self.snapshot)
         plan = MeasurePlan(self.objectives, self.measure_seconds, self.target, own)
         target, cache = load_target(self.target), Cache(self.cache)
-        bench = Bench(task, target, cache, techniques, self.scope, decodes=plan.decodes)
+        bench = Bench(
+            task, target, cache, techniques, self.scope, decodes=plan.decodes, caps=self.caps
+        )
         return Evaluator(bench, plan, self.space, self.reference)
 
 

@@ -87,8 +87,9 @@ def search(
     objectives
         Out of ``"quality"`` (or the metric's name), ``"latency"`` (the median), ``"latency_p95"``,
         ``"latency_p99"``, ``"throughput"``, ``"server"`` (highest rate in time), ``"size"``,
-        ``"memory"``, ``"build_time"`` and ``"energy"``; or your own: a function that takes the
-        `Probe` of a candidate and gives a number. Quality is always among them.
+        ``"memory"``, ``"parameters"``, ``"multiply_adds"``, ``"build_time"`` and
+        ``"energy"``; or your own: a function that takes the `Probe` of a candidate and gives a
+        number. Quality is always among them.
     max_drop
         How much worse than the original the quality may be: 0.01 is one point of accuracy.
     constraints

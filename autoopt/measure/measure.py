@@ -84,7 +84,8 @@ def measure_artifact(
     build_seconds
         What making the artefact took, where it is known.
     network
-        Gives what the artefact was built from, with its positional face; some need it to run.
+        Gives what the artefact was built from, with its positional face; some need it to run, and
+        some objectives are about it.
 
     Raises
     ------
@@ -109,6 +110,7 @@ def measure_artifact(
             seconds=plan.seconds,
             build_seconds=build_seconds,
             decoder=lambda: _decoder(folder, parallel),
+            network=network,
         )
         environment = environment_of(plan.device)
         readings = {name: _reading(name, probe, plan) for name in plan.objectives}

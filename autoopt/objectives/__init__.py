@@ -20,6 +20,8 @@ OBJECTIVES: Mapping[str, str] = MappingProxyType(
         "decode_tokens": "decoding:DecodeTokens",
         "first_token": "decoding:FirstToken",
         "size": "size:Size",
+        "parameters": "extent:Parameters",
+        "multiply_adds": "extent:MultiplyAdds",
         "memory": "memory:Memory",
         "build_time": "build_time:BuildTime",
         "energy": "energy:Energy",

@@ -61,10 +61,10 @@ class Observation:
     noise
         Standard deviation of each value.
     network
-        Whether its network is there now.
+        Whether its network is there now; None where that was not tried.
     """
 
     recipe: Recipe | None
     values: tuple[float, ...] | None
     noise: tuple[float, ...] = ()
-    network: bool = True
+    network: bool | None = True

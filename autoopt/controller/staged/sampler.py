@@ -21,7 +21,8 @@ NOISE = "noise"
 """User attribute of a trial: the standard deviation of each of its values."""
 
 NETWORK = "network"
-"""User attribute of a failed trial: whether its network is there nevertheless."""
+"""User attribute of a failed trial: whether its network is there nevertheless; None where
+that was not tried."""
 
 
 @final
@@ -105,8 +106,7 @@ class StagedSampler(BaseSampler):
             if trial.state == TrialState.COMPLETE:
                 self._search.tell(self._observed(recipe, trial, signs))
             elif recipe is not None and NETWORK in trial.user_attrs:
-                there = bool(trial.user_attrs[NETWORK])
-                self._search.tell(Observation(recipe, None, network=there))
+                self._search.tell(Observation(recipe, None, network=trial.user_attrs[NETWORK]))
 
     def _observed(
         self, recipe: Recipe | None, trial: FrozenTrial, signs: Sequence[int]

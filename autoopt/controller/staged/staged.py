@@ -111,7 +111,7 @@ class StagedSearch:
         self._pool.ban(row)
         if observation.network:
             self._present.setdefault(network, row)
-        elif observation.values is None:
+        elif observation.values is None and observation.network is False:
             self._pool.ban_network(network)
         if observation.values is None:
             return

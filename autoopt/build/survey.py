@@ -1,0 +1,66 @@
+"""What cannot run here, asked before the first candidate."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from autoopt.runtimes.opening import cannot_serve
+from autoopt.techniques import load_technique
+from search_spaces import NEUTRAL, STAGES, SearchSpace
+
+if TYPE_CHECKING:
+    from autoopt.build.bench import Bench
+
+Question = Callable[[], str | None]
+
+
+def survey(bench: Bench, space: SearchSpace) -> Iterator[tuple[dict[str, Any], Question]]:
+    """Yield each choice of a space that may be refused, and the question that says why."""
+    for slot in STAGES["network"]:
+        for option in space.slots[slot]:
+            if option == NEUTRAL[slot]:
+                continue
+            ask = partial(_refuses, bench, slot, option, space.usual(slot, option))
+            yield {slot: {"option": option}}, ask
+    for runtime in space.slots["runtime"]:
+        for option, settings in _requests(space):
+            when = {
+                "runtime": {"option": runtime},
+                "quantization": {"option": option, **settings},
+            }
+            yield when, partial(_cannot_run, bench, runtime, option, settings)
+        for option in space.slots["parallel"]:
+            when = {"runtime": {"option": runtime}, "parallel": {"option": option}}
+            settings = space.usual("parallel", option)
+            yield when, partial(_cannot_serve, bench, runtime, option, settings)
+
+
+def _refuses(bench: Bench, slot: str, option: str, settings: Mapping[str, Any]) -> str | None:
+    cls = bench.techniques.get(option) or load_technique(slot, option)
+    reason: str | None = cls(**settings).refuse(bench.task, bench.target)
+    return reason
+
+
+def _cannot_run(bench: Bench, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:
+    cls = bench.techniques.get(option) or load_technique("quantization", option)
+    return bench.refused(runtime, cls(**settings).request())
+
+
+def _cannot_serve(
+    bench: Bench, runtime: str, option: str, settings: Mapping[str, Any]
+) -> str | None:
+    cls = bench.techniques.get(option) or load_technique("parallel", option)
+    return cannot_serve(runtime, cls(**settings).config(bench.task))
+
+
+def _requests(space: SearchSpace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every quantization of the space, float32 among them."""
+    yield NEUTRAL["quantization"], {}
+    for option, dimensions in space.slots["quantization"].items():
+        if option == NEUTRAL["quantization"]:
+            continue
+        for values in itertools.product(*(d.values_list() for d in dimensions.values())):
+            yield option, dict(zip(dimensions, values, strict=True))
