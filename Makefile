@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Files of tests run side by side, each on one thread: what they measure is never asserted on.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 # The version that was tested comes first. `make setup PYTHON=/path/to/python` overrides the search.
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3 python; do \
@@ -34,12 +36,12 @@ style: $(STAMP)
 	$(BIN)/lint-imports
 
 check: style ## Style, types, floors and the quick tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # The screenshots of the browser tests stay here, to be looked at.
 test: export AUTOOPT_TEST_ARTEFACTS ?= $(CURDIR)/artefacts
 test: style chromium ## Everything: style, types, floors and all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 chromium:
 	@command -v chromium >/dev/null || { \

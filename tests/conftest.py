@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,15 @@ from hypothesis import settings
 settings.register_profile("autoopt", deadline=None, database=None, derandomize=True)
 settings.register_profile("explore", deadline=None, database=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "autoopt"))
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # The lock that lets one process measure at a time lies among temporary files. Figures are not
+    # asserted on here, so tests that run side by side need not wait for one another.
+    _apart = Path(tempfile.gettempdir()) / f"autoopt-tests-{worker}"
+    _apart.mkdir(exist_ok=True)
+    _apart.chmod(0o1777)
+    os.environ["TMPDIR"] = str(_apart)
+    tempfile.tempdir = None
 
 
 @cache

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import signal
+import time
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
-from autoopt.handle.progress import _two_lines
+from autoopt.handle.progress import _two_lines, follow
 from autoopt.handle.status import Status
 
 RUNNING = Status(
@@ -54,3 +58,45 @@ def test_nothing_is_said_of_what_is_not_there_yet():
 def test_the_bar_is_as_full_as_the_budget_is_spent(changes, share):
     bar = drawn(replace(RUNNING, **changes))[0].partition(" ")[2].split(" ")[0]
     assert bar.count("━") == pytest.approx(24 * share, abs=1)
+
+
+class PressedAsItGoes:
+    """Ctrl-C comes while the collector takes it: what is raised there is printed and forgotten."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+
+
+@dataclass
+class Endless:
+    """A search that somebody must stop."""
+
+    looks: int = 0
+
+    @property
+    def status(self) -> Status:
+        self.looks += 1
+        if self.looks == 2:
+            PressedAsItGoes()
+        return RUNNING if self.looks < 8 else replace(RUNNING, state="finished")
+
+
+def test_ctrl_c_is_heard_wherever_it_comes(capsys) -> None:
+    search: Any = Endless()
+    with pytest.raises(KeyboardInterrupt):
+        follow(search, timeout=None)
+    assert search.looks == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_person_is_left_alone(capsys) -> None:
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        search: Any = Endless()
+        follow(search, timeout=None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pressed == [signal.SIGINT]
+    assert search.looks == 8

@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from autoopt.handle.interrupts import noted_interrupts
 from autoopt.handle.status import Status, clock
 from autoopt.handle.surroundings import in_notebook
 
@@ -51,14 +52,18 @@ def follow(search: Search, *, timeout: float | None) -> None:
 
 def _until_ended(search: Search, end: float | None) -> Iterator[Status]:
     """Yield the status again and again, the last one being that of the end."""
-    while True:
-        status = search.status
-        yield status
-        if status.state in ("finished", "failed"):
-            return
-        if end is not None and time.monotonic() >= end:
-            raise TimeoutError("the search has not ended yet; it goes on: wait again, or stop it")
-        time.sleep(POLL_SECONDS)
+    with noted_interrupts() as interrupts:
+        while True:
+            status = search.status
+            yield status
+            if status.state in ("finished", "failed"):
+                return
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(
+                    "the search has not ended yet; it goes on: wait again, or stop it"
+                )
+            interrupts.check()
+            time.sleep(POLL_SECONDS)
 
 
 def _beside_panel(search: Search, end: float | None) -> None:
