@@ -15,14 +15,19 @@ settings.register_profile("autoopt", deadline=None, database=None, derandomize=T
 settings.register_profile("explore", deadline=None, database=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "autoopt"))
 
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    # The lock that lets one process measure at a time lies among temporary files. Figures are not
-    # asserted on here, so tests that run side by side need not wait for one another.
-    _apart = Path(tempfile.gettempdir()) / f"autoopt-tests-{worker}"
-    _apart.mkdir(exist_ok=True)
-    _apart.chmod(0o1777)
-    os.environ["TMPDIR"] = str(_apart)
-    tempfile.tempdir = None
+# Temporary files of a test process are deleted at its end, but for `tmp_path`. The lock that lets
+# one process measure at a time is among them: figures are not asserted on here, so tests that run
+# side by side need not wait for one another.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+_SCRATCH = Path(tempfile.mkdtemp(prefix="autoopt-tests-"))
+_SCRATCH.chmod(0o1777)
+os.environ["TMPDIR"] = str(_SCRATCH)
+tempfile.tempdir = None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
 
 
 @cache
