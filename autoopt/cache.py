@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from autoopt.lease import lease
 
-Kind = Literal["networks", "artifacts", "profiles", "searches"]
+Kind = Literal["networks", "artifacts", "profiles", "searches", "checkpoints"]
 
 ABANDONED_SECONDS = 86400.0
 """Age at which a scratch folder is taken to have no writer any more."""

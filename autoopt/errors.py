@@ -11,6 +11,7 @@
     ├── UntraceableError (RefusedError)  a network that cannot become an exported program
     ├── DisagreementError (RefusedError)  an artefact that answers otherwise than its network
     ├── OverCapError (RefusedError)   a network that breaks a cap whatever training makes of it
+    ├── StoppedEarlyError             a training that was given up, because it could not matter
     ├── DivergedError                 a candidate whose numbers are not finite
     ├── ConstraintError (ValueError)  no strategy satisfies what was asked
     ├── FolderError (ValueError)      a folder that is absent, foreign or of another search
@@ -94,6 +95,10 @@ class OverCapError(RefusedError, AutooptError):
     def __init__(self, message: str, slots: tuple[str, ...] = ()) -> None:
         self.slots = slots
         super().__init__(message)
+
+
+class StoppedEarlyError(AutooptError):
+    """A training that was given up, because its network could not matter any more."""
 
 
 class DivergedError(AutooptError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoopt.build import Bench, survey
 from autoopt.disk import full_disk
-from autoopt.errors import DivergedError, OverCapError, RefusedError, SearchError
+from autoopt.errors import DivergedError, OverCapError, RefusedError, SearchError, StoppedEarlyError
 from autoopt.measure import MeasurePlan, measure_artifact
 from autoopt.outcome import Done, Outcome, Stage, Survey
 from autoopt.recipe import Recipe
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from autoopt.interfaces import Deployment
 
-_SAID = ("refused", "over_cap", "diverged")
+_SAID = ("refused", "over_cap", "stopped", "diverged")
 """Kinds whose message says all."""
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
@@ -54,8 +54,15 @@ class Evaluator:
     reference_recipe: Recipe
     _open: dict[str, Deployment] = field(default_factory=dict, repr=False)
 
-    def run(self, stage: Stage, recipe: Recipe) -> Outcome:
+    def run(self, stage: Stage, recipe: Recipe, bar: float | None = None) -> Outcome:
         """Do one stage; an error of the candidate's comes back as a `Failure`.
+
+        Parameters
+        ----------
+        stage, recipe
+            What to do of which candidate.
+        bar
+            Quality that a network must be able to reach while it is trained; None for any.
 
         Raises
         ------
@@ -63,7 +70,7 @@ class Evaluator:
             If the disk is full or the device is taken, which is no fault of the candidate's.
         """
         start = time.perf_counter()
-        done = _attempt(lambda: self._run(stage, recipe))
+        done = _attempt(lambda: self._run(stage, recipe, bar))
         if isinstance(done, Exception):
             if isinstance(done, SearchError):
                 raise done
@@ -72,7 +79,7 @@ class Evaluator:
             return as_failure(stage, done)
         return Done(time.perf_counter() - start, **done)
 
-    def _run(self, stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    def _run(self, stage: Stage, recipe: Recipe, bar: float | None) -> dict[str, Any]:
         if stage == "survey":
             return {
                 "survey": Survey(
@@ -82,7 +89,7 @@ class Evaluator:
                 )
             }
         if stage == "network":
-            return {"built": self.bench.build_network(recipe)}
+            return {"built": self.bench.build_network(recipe, bar)}
         if stage == "artifact":
             return {"built": self.bench.build_artifact(recipe)}
         key = self.bench.artifact_key(recipe)
@@ -149,6 +156,8 @@ def as_failure(stage: Stage, error: Exception) -> Failure:
     slots: tuple[str, ...] = ()
     if isinstance(error, OverCapError):
         kind, slots = "over_cap", error.slots
+    elif isinstance(error, StoppedEarlyError):
+        kind = "stopped"
     elif isinstance(error, RefusedError):
         kind = "refused"
     elif isinstance(error, DivergedError):
@@ -156,5 +165,9 @@ def as_failure(stage: Stage, error: Exception) -> Failure:
     elif isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY_WORDS):
         kind = "out_of_memory"
     message = text if kind in _SAID else f"{type(error).__name__}: {text}"
-    log = "" if kind in ("refused", "over_cap") else "".join(traceback.format_exception(error))
+    log = (
+        ""
+        if kind in ("refused", "over_cap", "stopped")
+        else "".join(traceback.format_exception(error))
+    )
     return Failure(stage, kind, message[:2000], log[-8000:], slots)

@@ -10,7 +10,7 @@ from autoopt.measurement import Measurement, Stat
 from autoopt.recipe import Recipe
 
 FailureKind = Literal[
-    "refused", "over_cap", "error", "diverged", "out_of_memory", "crashed", "timed_out"
+    "refused", "over_cap", "stopped", "error", "diverged", "out_of_memory", "crashed", "timed_out"
 ]
 Role = Literal["original", "baseline", "uniform", "given", "search"]
 
@@ -25,7 +25,8 @@ class Failure:
         ``"network"``, ``"artifact"`` or ``"deployment"``.
     kind
         ``"refused"`` (said beforehand), ``"over_cap"`` (breaks a cap whatever training makes of
-        it, so it was not trained), ``"error"`` (raised), ``"diverged"`` (not finite),
+        it, so it was not trained), ``"stopped"`` (given up while it was trained, because it could
+        not matter any more), ``"error"`` (raised), ``"diverged"`` (not finite),
         ``"out_of_memory"``, ``"crashed"`` (the process died) or ``"timed_out"``.
     message
         The cause in one sentence.

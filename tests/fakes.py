@@ -99,18 +99,25 @@ class FakeExecutor:
         What a stage gives.
     asked
         Every stage that was started.
+    bars
+        Of every network, the quality that it must be able to reach.
     """
 
     answer: Answer = usual_answer
     asked: list[tuple[Stage, Recipe, float]] = field(default_factory=list)
+    bars: list[tuple[Recipe, float | None]] = field(default_factory=list)
     pending: list[FakePending] = field(default_factory=list)
     closed: bool = False
     width: int = 1
     apart: bool = False
     note: str = ""
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Pending:
         self.asked.append((stage, recipe, timeout))
+        if stage == "network":
+            self.bars.append((recipe, bar))
         self.pending.append(FakePending(self.answer(stage, recipe)))
         return self.pending[-1]
 

@@ -43,7 +43,7 @@ class SleepingEvaluator:
     cache: Cache
     seconds: float
 
-    def run(self, stage: Stage, recipe: Recipe) -> Outcome:
+    def run(self, stage: Stage, recipe: Recipe, bar: float | None = None) -> Outcome:
         outcome = usual_answer(stage, recipe)
         if stage == "network" and isinstance(outcome, Done) and outcome.built is not None:
             return self._network(outcome.built)

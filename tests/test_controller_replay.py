@@ -49,7 +49,9 @@ class Shuffled:
     note: str = ""
     delays: dict[int, float] = field(default_factory=dict)
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Due:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Due:
         due = Due(self, stage, recipe)
         self.delays[id(due)] = self.chance.random() * (0.05 if stage == "network" else 0.01)
         return due
@@ -71,7 +73,9 @@ class Replayed:
     log: Log
     note: str = ""
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Due:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Due:
         return Due(self, stage, recipe)
 
     def lets(self, due: Due) -> bool:

@@ -51,7 +51,9 @@ class TimedExecutor:
     note: str = ""
     beside_a_measurement: int = 0
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Timed:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Timed:
         now = time.monotonic()
         self.running = [item for item in self.running if item[2].end > now]
         measured = stage == "deployment" or any(s == "deployment" for s, _, _ in self.running)

@@ -101,13 +101,13 @@ def test_a_student_learns_what_cutting_it_lost():
 def test_training_ends_when_the_originals_quality_is_reached_twice(monkeypatch):
     task = learned(task_of("residual"))
     epochs = []
-    plain = _training._Course.epoch
+    plain = _training.Course.epoch
 
     def counted(course, number):
         epochs.append(number)
         plain(course, number)
 
-    monkeypatch.setattr(_training._Course, "epoch", counted)
+    monkeypatch.setattr(_training.Course, "epoch", counted)
     worse = dataclasses.replace(task, model=task_of("residual").model)
     FineTune(epochs=30, learning_rate=1e-3).apply(task.model, worse)
     assert len(epochs) == 2
@@ -233,13 +233,13 @@ def test_training_ends_when_the_validation_loss_stagnates(monkeypatch):
     monkeypatch.setattr(_training, "REACHED", 99)
     for epochs, ran in ((6, 4), (3, 3), (12, 6)):
         done: list[int] = []
-        real = _training._Course.epoch
+        real = _training.Course.epoch
 
         def epoch(self, number, done=done, real=real):
             done.append(number)
             real(self, number)
 
         with monkeypatch.context() as patch:
-            patch.setattr(_training._Course, "epoch", epoch)
+            patch.setattr(_training.Course, "epoch", epoch)
             FineTune(epochs=epochs, learning_rate=3.0).apply(task.model, task)
         assert len(done) == ran, epochs

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.build.caps import check_caps
 from autoopt.build.changes import check_changed
+from autoopt.build.checkpoints import checkpointed
 from autoopt.build.decoding import decoding, refuse_decoder
 from autoopt.build.sensitivity import profile_kind, sensitivity
 from autoopt.build.steps import Steps
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from autoopt.task import Task
+    from autoopt.watch import Watch
 
 REMEMBERED = 3
 """Networks kept in memory: completions of one network come in a row."""
@@ -128,14 +130,23 @@ class Bench:
         found = load_runtime(runtime).refuse(request, self.task, self.target)
         return found or (refuse_decoder(runtime) if self.decodes else None)
 
-    def build_network(self, recipe: Recipe) -> Built:
+    def build_network(self, recipe: Recipe, bar: float | None = None) -> Built:
         """Make the network of a recipe, or find it; who else makes it just now is waited for.
+
+        Parameters
+        ----------
+        recipe
+            What to make.
+        bar
+            Quality that it must be able to reach while it is trained; None for any.
 
         Raises
         ------
         RefusedError
             If a technique says beforehand that it cannot be applied, or the network would break a
             cap whatever training made of it.
+        StoppedEarlyError
+            If its training was given up below the bar; a longer one goes on from there.
         """
         if recipe.is_original:
             return Built("original", cached=True, cost=0.0)
@@ -144,7 +155,7 @@ class Bench:
             if (entry := self.cache.whole("networks", key)) is not None:
                 return Built(key, True, entry.meta["seconds"], entry.meta["trained"])
             start = time.perf_counter()
-            network, steps, trained = self._make_network(recipe)
+            network, steps, trained = self._make_network(recipe, bar)
             seconds = time.perf_counter() - start
             with self.cache.write("networks", key) as (folder, meta):
                 steps.save(network, folder)
@@ -290,7 +301,7 @@ class Bench:
         cls = self.techniques.get(option) or load_technique(slot, option)
         return hashlib.sha256(source_of(cls).encode()).hexdigest()
 
-    def _make_network(self, recipe: Recipe) -> tuple[nn.Module, Steps, bool]:
+    def _make_network(self, recipe: Recipe, bar: float | None) -> tuple[nn.Module, Steps, bool]:
         """Apply the techniques of the network stage in order."""
         network, steps, trained = copy.deepcopy(self.task.model), Steps(), False
         for slot in STAGES["network"]:
@@ -322,12 +333,23 @@ class Bench:
                 ours = recipe.keeps_its_extent and pick.option not in self.techniques
                 if self.caps and ours and self._trains(recipe):
                     check_caps(self.caps, network, self.task, self.quantization(recipe))
-                network = technique.apply(network, self.task)
+                if getattr(technique, "watched", False):
+                    network = technique.apply(network, self.task, self._watch(recipe, bar))
+                else:
+                    network = technique.apply(network, self.task)
                 trained = trained or getattr(technique, "trains", True)
             else:
                 network = technique.apply(network, self.task)
                 steps = steps.applied(slot, pick.option, pick.settings)
         return network, steps, trained
+
+    def _watch(self, recipe: Recipe, bar: float | None) -> Watch:
+        """Return what watches the recovery of a recipe: one checkpoint whatever its epochs."""
+        sign = 1 if self.task.metric.direction == "maximize" else -1
+        option, settings = recipe.point()["recovery"]
+        settings = {name: value for name, value in settings.items() if name != "epochs"}
+        key = self._network_key(recipe.replaced(recovery=(option, settings)))
+        return checkpointed(self.cache, key, None if bar is None else sign * bar)
 
     def _trains(self, recipe: Recipe) -> bool:
         if recipe["recovery"].option == NEUTRAL["recovery"]:

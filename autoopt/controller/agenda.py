@@ -30,6 +30,9 @@ class Chooser(Protocol):
     def next(self, history: History, seconds_left: float) -> Recipe | None:
         """Return the next recipe that fits into the time left, or None when there is none."""
 
+    def bar(self, history: History, recipe: Recipe) -> float | None:
+        """Return the quality below which no completion of a network matters, None for none."""
+
     def exhausted(self, seconds_left: float) -> str:
         """Say what it means that there is no next recipe."""
 

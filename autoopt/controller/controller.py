@@ -183,7 +183,11 @@ class SearchController:
         trains = self._agenda.trains(recipe)
         self._session.check_end(first=first)
         flight = Flight(0 if first else self._next_number(), recipe, role)
+        if trains and role == "search":
+            # What is given or usual is trained to its end: it is what the search is held against.
+            flight.bar = self._agenda.chooser.bar(self.history, recipe)
         begun = {"number": flight.number, "recipe": recipe.to_dict(), "role": role}
+        begun |= {} if flight.bar is None else {"bar": flight.bar}
         self._session.append("started", begun)
         workers = self.executor.width
         if self.executor.apart and not first:

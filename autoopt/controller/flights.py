@@ -35,6 +35,8 @@ class Flight:
         What is next, or under way while there is something `pending`.
     among
         Candidates that were under way when it was put to them, itself included.
+    bar
+        Quality that its network must be able to reach while it is trained; None for any.
     again
         Whether it is tried once more after its worker was killed beside others.
     """
@@ -51,6 +53,7 @@ class Flight:
     cached: list[str] = field(default_factory=list)
     artifact: str | None = None
     again: bool = False
+    bar: float | None = None
 
     def record(self) -> Record:
         """Return what became of it."""
@@ -172,7 +175,8 @@ class Flights:
     def _start(self, flight: Flight) -> None:
         flight.begun = time.perf_counter()
         limit = self.limit(flight.stage)
-        flight.pending = self.executor.start(flight.stage, flight.recipe, timeout=limit)
+        bar = flight.bar if flight.stage == "network" else None
+        flight.pending = self.executor.start(flight.stage, flight.recipe, timeout=limit, bar=bar)
 
     def _check(self, *, bounded: bool, reserve: bool = True) -> None:
         """Raise when the search was stopped or, where `bounded`, its budget ended."""

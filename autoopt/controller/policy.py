@@ -15,6 +15,7 @@ from random import Random
 from statistics import fmean, median
 
 from autoopt.controller.allowance import may_train_more
+from autoopt.controller.bars import quality_bar
 from autoopt.controller.costs import Costs, relative_size, trained_epochs
 from autoopt.controller.forms import one_form
 from autoopt.controller.leftovers import Leftovers
@@ -91,6 +92,10 @@ class Policy:
         # With no completion left, what was kept back from training has no better use.
         recipe = recipe or self._new_network(history, costs, seen, seconds_left, thrifty=False)
         return recipe or self._leftovers.next(history, costs, seconds_left)
+
+    def bar(self, history: History, recipe: Recipe) -> float | None:
+        """Return the quality below which no completion of a network matters, None for none."""
+        return quality_bar(history)
 
     def exhausted(self, seconds_left: float) -> str:
         """Say what it means that there is no next recipe."""

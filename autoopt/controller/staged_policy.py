@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 
 from autoopt.constraint import parse_constraints
 from autoopt.controller.allowance import SECONDS_A_NETWORK, may_train_more
+from autoopt.controller.bars import quality_bar, stricter
 from autoopt.controller.costs import Costs, trained_epochs
 from autoopt.controller.forms import one_form
 from autoopt.controller.leftovers import Leftovers
@@ -107,6 +108,19 @@ class StagedPolicy:
             self._idle = self._idle + 1 if self._search.promise < PROMISE else 0
             return recipe if self._idle < PATIENCE else None
         return self._leftovers.next(history, self._costs, seconds_left)
+
+    def bar(self, history: History, recipe: Recipe) -> float | None:
+        """Return the quality below which no completion of a network matters, None for none.
+
+        It breaks a bound that was asked for, or what is measured dominates it even if it is as
+        fast and small as it may be.
+        """
+        axis = self.settings.axes[0]
+        asked, turned = quality_bar(history), self._search.largest_loss(recipe)
+        if math.isinf(turned):
+            return asked
+        beaten = math.exp(axis.sign * turned) if axis.unit else axis.sign * turned
+        return beaten if asked is None else stricter(axis, asked, beaten)
 
     def exhausted(self, seconds_left: float) -> str:
         """Say what it means that there is no next recipe."""

@@ -38,12 +38,16 @@ PATIENCE_SECONDS = 300.0
 """Time without any worker for what waits, after which the search ends (and can be resumed)."""
 
 
+Job = tuple[Stage, Recipe, float, float | None]
+"""Stage, recipe, limit in seconds, and the quality that a network must be able to reach."""
+
+
 class _Running:
     """A stage that waits for a worker, or runs on one."""
 
-    def __init__(self, owner: DaskExecutor, stage: Stage, recipe: Recipe, timeout: float) -> None:
+    def __init__(self, owner: DaskExecutor, job: Job) -> None:
         self._owner = owner
-        self._job = (stage, recipe, timeout)
+        self._job = job
         self.member: Member | None = None
         self._future: Future[Outcome] | None = None
         self._done = threading.Event()
@@ -89,7 +93,7 @@ class _Running:
             self._future.cancel()
         self._owner.free(self)
 
-    def submitted(self) -> tuple[Stage, Recipe, float]:
+    def submitted(self) -> Job:
         """Return what a worker is handed."""
         return self._job
 
@@ -178,9 +182,11 @@ class DaskExecutor:
         """What a person should know about where stages run."""
         return f"{self._division}{self.why_not()}"
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Pending:
         """Hand a stage to a free worker, or have it wait for one."""
-        running = _Running(self, stage, recipe, timeout)
+        running = _Running(self, (stage, recipe, timeout, bar))
         self.queue(running)
         self.assign()
         return running

@@ -94,7 +94,9 @@ def open_place(search: str, setup: WorkerSetup) -> str:
     return search
 
 
-def run_stage(search: str, stage: Stage, recipe: Recipe, timeout: float) -> Outcome:
+def run_stage(
+    search: str, stage: Stage, recipe: Recipe, timeout: float, bar: float | None
+) -> Outcome:
     """Run one stage in the process of a search, until it ends or nobody wants it any more.
 
     Raises
@@ -109,7 +111,7 @@ def run_stage(search: str, stage: Stage, recipe: Recipe, timeout: float) -> Outc
         raise PlaceLostError("this worker was not opened for the search")
     with place.lock:
         try:
-            found = _answer(place, stage, recipe, timeout)
+            found = _answer(place, (stage, recipe, timeout, bar))
         except (EOFError, OSError) as error:
             place.close()
             raise PlaceLostError(f"the process on this worker is gone ({error!r})") from error
@@ -127,10 +129,10 @@ def close_place(search: str) -> None:
         threading.Thread(target=place.close, daemon=True).start()
 
 
-def _answer(place: _Place, stage: Stage, recipe: Recipe, timeout: float) -> Any:
+def _answer(place: _Place, job: tuple[Any, ...]) -> Any:
     connection = place.opened()
     place.number += 1
-    connection.send(("start", place.number, stage, recipe, timeout))
+    connection.send(("start", place.number, *job))
     while True:
         if connection.poll(POLL_SECONDS):
             number, found = connection.recv()

@@ -31,9 +31,11 @@ class InProcessExecutor:
     def __init__(self, setup: WorkerSetup) -> None:
         self._evaluator = setup.evaluator()
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Pending:
         """Run the stage now; `timeout` cannot be kept without a process of its own."""
-        return _Finished(self._evaluator.run(stage, recipe))
+        return _Finished(self._evaluator.run(stage, recipe, bar))
 
     def close(self) -> None:
         """Nothing is left to end."""

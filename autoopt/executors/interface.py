@@ -120,8 +120,13 @@ class Executor(Protocol):
     def note(self) -> str:
         """What a person should know about where stages run; empty for nothing."""
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
-        """Hand a stage over; beyond `timeout` seconds it becomes a failure."""
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Pending:
+        """Hand a stage over; beyond `timeout` seconds it becomes a failure.
+
+        A network that cannot reach the `bar`, a quality, is given up while it is trained.
+        """
 
     def close(self) -> None:
         """End the workers, whatever they do."""

@@ -60,8 +60,9 @@ def serve(connection: Connection) -> None:
             if connection.poll(0):
                 word, asked, *rest = connection.recv()
                 if word == "start":
-                    stage, recipe, timeout = rest
-                    number, pending = asked, executor.start(stage, recipe, timeout=timeout)
+                    stage, recipe, timeout, bar = rest
+                    number = asked
+                    pending = executor.start(stage, recipe, timeout=timeout, bar=bar)
                 elif pending is not None and asked == number:
                     pending.cancel()
                     pending = None

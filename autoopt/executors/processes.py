@@ -119,7 +119,9 @@ class _Lane:
             context=multiprocessing.get_context("spawn"),
         )
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Pending:
         if not self._pool.active or (self._running and self._running.failed):
             # Pebble gives a pool up when a worker dies between two jobs, and a candidate that
             # broke the pipe to it may have left it deaf. A new one costs no more than the worker.
@@ -127,7 +129,7 @@ class _Lane:
             self._pool = self._new_pool()
         # A worker may be new, and the limit is the candidate's. What fails here fails again there.
         self._pool.schedule(worker.prepare, timeout=PREPARE_SECONDS)
-        future = self._pool.schedule(worker.run, args=(stage, recipe), timeout=timeout)
+        future = self._pool.schedule(worker.run, args=(stage, recipe, bar), timeout=timeout)
         self._running = _Running(future, stage, timeout, self._setup.log)
         return self._running
 
@@ -158,7 +160,9 @@ class ProcessExecutor:
         """Networks that may be made at the same time."""
         return self._setup.workers
 
-    def start(self, stage: Stage, recipe: Recipe, *, timeout: float) -> Pending:
+    def start(
+        self, stage: Stage, recipe: Recipe, *, timeout: float, bar: float | None = None
+    ) -> Pending:
         """Hand a stage to a free worker.
 
         Raises
@@ -175,7 +179,7 @@ class ProcessExecutor:
             self._lanes.append(lane)
         if lane is None:
             raise RuntimeError(f"no more than {self._setup.workers} stages may run at a time")
-        return lane.start(stage, recipe, timeout=timeout)
+        return lane.start(stage, recipe, timeout=timeout, bar=bar)
 
     def close(self) -> None:
         """End the workers, whatever they do."""

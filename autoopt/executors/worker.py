@@ -63,7 +63,7 @@ def prepare() -> None:
         _process.evaluator = _process.setup.evaluator()
 
 
-def run(stage: Stage, recipe: Recipe) -> Outcome:
+def run(stage: Stage, recipe: Recipe, bar: float | None = None) -> Outcome:
     """Do one stage of one candidate."""
     # Imported here, because the controller imports this module and needs no torch.
     from autoopt.evaluate import as_failure
@@ -77,7 +77,7 @@ def run(stage: Stage, recipe: Recipe) -> Outcome:
     if _process.setup is not None and _process.setup.workers > 1:
         _share_cores(stage, _process.setup.workers)
     before = descendants.descendants()
-    outcome = _process.evaluator.run(stage, recipe)
+    outcome = _process.evaluator.run(stage, recipe, bar)
     # What a candidate leaves running would slow down whatever is measured next.
     if count := descendants.end_all(descendants.strangers(before)):
         print(f"ended {count} processes that the {stage} stage left running", flush=True)

@@ -84,8 +84,7 @@ def measure_artifact(
     build_seconds
         What making the artefact took, where it is known.
     network
-        Gives what the artefact was built from, with its positional face; some need it to run, and
-        some objectives are about it.
+        Gives what the artefact was built from, which some need to run or to be measured.
 
     Raises
     ------
@@ -118,10 +117,7 @@ def measure_artifact(
     artifact = read_artifact(folder)
     timed = next((reading for reading in readings.values() if reading.speedup), None)
     return Measurement(
-        stats={
-            task.metric.name if name == "quality" else name: reading.stat
-            for name, reading in readings.items()
-        },
+        stats=_stats(task, readings),
         test=test,
         speedup=timed.speedup if timed else None,
         reference_ms=_reference(readings),
@@ -137,6 +133,14 @@ def measure_artifact(
             **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
         },
     )
+
+
+def _stats(task: Task, readings: Mapping[str, Reading]) -> dict[str, Stat]:
+    """Return the figures; the quality goes by its metric's name."""
+    return {
+        task.metric.name if name == "quality" else name: reading.stat
+        for name, reading in readings.items()
+    }
 
 
 def _decoder(folder: Path, parallel: Parallel) -> Decoder:

@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from autoopt.errors import DivergedError
+from autoopt.errors import DivergedError, StoppedEarlyError
 from autoopt.task.randomness import seeded
 from autoopt.techniques._batches import shuffled, steps_in_epoch
 from autoopt.techniques._bounds import check_number, check_whole
+from autoopt.techniques._progress import Progress, resumed
 from autoopt.techniques._team import Team
 from autoopt.techniques._zeros import HeldZeros
 from autoopt.techniques.recalibrate import recalibrate
+from autoopt.watch import RECENT, best_possible
 
 if TYPE_CHECKING:
     from autoopt.task import Inputs, Task
     from autoopt.techniques._guide import Guide
+    from autoopt.watch import Watch
 
 Loss = Callable[[Tensor, Tensor, Tensor, "Inputs"], Tensor]
 
@@ -60,6 +63,7 @@ def train(
     learning_rate: float,
     guide: Guide | None = None,
     team: Team | None = None,
+    watch: Watch | None = None,
 ) -> nn.Module:
     """Return a trained copy of `model`, in eval mode; the same for the same seed.
 
@@ -81,9 +85,13 @@ def train(
         trained along.
     team
         The processes that train together, of which this is one; each calls this with the same.
+    watch
+        Gives up what has no hope, and goes on with what was given up.
 
     Raises
     ------
+    StoppedEarlyError
+        If it was given up; its checkpoint is kept.
     DivergedError
         If the loss or a weight is no longer finite.
     """
@@ -94,16 +102,16 @@ def train(
         if fast:
             _lay_out(network, torch.channels_last)
         steps = epochs * steps_in_epoch(task)
-        course = _Course(
+        course = Course(
             network, task, loss, steps, learning_rate, fast, along=along, team=team or Team()
         )
-        _keep_best(course, epochs)
+        _keep_best(course, epochs, watch)
     _lay_out(network, torch.contiguous_format)
     return network.eval()
 
 
 @dataclass
-class _Course:
+class Course:
     """One training: the network, its optimizer, and the steps done."""
 
     network: nn.Module
@@ -162,31 +170,44 @@ def schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1)))
 
 
-def _keep_best(course: _Course, epochs: int) -> None:
+def _keep_best(course: Course, epochs: int, watch: Watch | None) -> None:
     """Train, and leave the network as it was after the epoch of the lowest validation loss."""
     task, network, team = course.task, course.network, course.team
-    _, wanted = team.agreed(lambda: _judge(task.model, task))
-    best = copy.deepcopy(network.state_dict())
-    lowest, _ = team.agreed(lambda: (_start_loss(network, task), 0.0))
+    sign = 1 if task.metric.direction == "maximize" else -1
+    wanted = sign * team.agreed(lambda: _judge(task.model, task))[1]
     patience = max(PATIENCE, epochs // 2)
-    reached = idle = 0
-    for number in range(epochs):
-        course.epoch(number)
+    kept = watch.load() if watch else None
+    if kept is not None and kept.fits(epochs):
+        progress = resumed(course, kept)
+    else:
+        lowest, _ = team.agreed(lambda: (_start_loss(network, task), 0.0))
+        progress = Progress(copy.deepcopy(network.state_dict()), lowest)
+    while len(progress.scores) < epochs:
+        if watch is not None and watch.hopeless(progress.scores, epochs):
+            watch.save(progress.checkpoint(course, epochs))
+            raise _given_up(watch, progress.scores, epochs, sign)
+        course.epoch(len(progress.scores))
         loss, quality = team.agreed(lambda: _judge(network, task))
-        idle += 1
-        if loss < lowest:
-            lowest, best, idle = loss, copy.deepcopy(network.state_dict()), 0
-        sign = 1 if task.metric.direction == "maximize" else -1
-        reached = reached + 1 if sign * quality >= sign * wanted else 0
-        if reached == REACHED or idle == patience:
+        progress.note(course, loss, sign * quality, reached=sign * quality >= wanted)
+        if progress.reached == REACHED or progress.idle == patience:
             break
-    network.load_state_dict(best)
+    network.load_state_dict(progress.best)
     for name, parameter in network.named_parameters():
         if not bool(parameter.isfinite().all()):
             raise DivergedError(
                 f"The weight {name!r} is not finite after {course.step} steps; a learning rate "
                 f"below {course.learning_rate:g} may help."
             )
+
+
+def _given_up(watch: Watch, scores: Sequence[float], epochs: int, sign: int) -> StoppedEarlyError:
+    most, least = ("at most", "below") if sign > 0 else ("no less than", "above")
+    reach, bar = sign * best_possible(scores, epochs), sign * (watch.bar or 0.0)
+    return StoppedEarlyError(
+        f"stopped early after epoch {len(scores)} of {epochs}: {most} {reach:.4g} is in reach, if "
+        f"every epoch left gains as much as the best of the last {RECENT}, but {least} {bar:.4g} "
+        "no completion of it matters; a longer recovery goes on from here"
+    )
 
 
 def _start_loss(network: nn.Module, task: Task) -> float:

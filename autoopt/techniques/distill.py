@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from autoopt.interfaces import Target
     from autoopt.task import Inputs, Task
+    from autoopt.watch import Watch
 
 
 RANDOM_DATA = (
@@ -55,6 +56,9 @@ class Distill:
     learning_rate: float = 2e-3
     alpha: float = 0.9
 
+    watched: ClassVar[bool] = True
+    """Its training can be given up and gone on with."""
+
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
@@ -65,8 +69,8 @@ class Distill:
         """Refuse nothing: the original can always be asked."""
         return None
 
-    def apply(self, model: nn.Module, task: Task) -> nn.Module:
-        """Return a trained copy in eval mode.
+    def apply(self, model: nn.Module, task: Task, watch: Watch | None = None) -> nn.Module:
+        """Return a trained copy in eval mode, unless the watch gives it up.
 
         Raises
         ------
@@ -74,7 +78,14 @@ class Distill:
             If the loss or a weight is no longer finite.
         """
         loss = soft_targets(task, task.teacher_outputs(), self.temperature, self.alpha)
-        return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
+        return train(
+            model,
+            task,
+            loss,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            watch=watch,
+        )
 
 
 def blended(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from autoopt.techniques.distill import soft_targets
 if TYPE_CHECKING:
     from autoopt.interfaces import Target
     from autoopt.task import Inputs, Task
+    from autoopt.watch import Watch
 
 _TINY = 1e-8
 
@@ -115,6 +116,9 @@ class DistillFeatures:
     alpha: float = 0.9
     beta: float = 1.0
 
+    watched: ClassVar[bool] = True
+    """Its training can be given up and gone on with."""
+
     def __post_init__(self) -> None:
         """Hold the bounds."""
         _check(self)
@@ -125,8 +129,8 @@ class DistillFeatures:
             return None
         return "the network has no layer but the last that gives one tensor to compare"
 
-    def apply(self, model: nn.Module, task: Task) -> nn.Module:
-        """Return a trained copy in eval mode.
+    def apply(self, model: nn.Module, task: Task, watch: Watch | None = None) -> nn.Module:
+        """Return a trained copy in eval mode, unless the watch gives it up.
 
         Raises
         ------
@@ -135,7 +139,7 @@ class DistillFeatures:
         RefusedError
             If no layer of `model` fits one of the original.
         """
-        return _trained(self, model, task, Features())
+        return _trained(self, model, task, Features(), watch)
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,9 @@ class DistillAttention:
     alpha: float = 0.9
     beta: float = 10.0
 
+    watched: ClassVar[bool] = True
+    """Its training can be given up and gone on with."""
+
     def __post_init__(self) -> None:
         """Hold the bounds."""
         _check(self)
@@ -175,8 +182,8 @@ class DistillAttention:
             return None
         return "no layer of the network is laid out over space or time, so none looks anywhere"
 
-    def apply(self, model: nn.Module, task: Task) -> nn.Module:
-        """Return a trained copy in eval mode.
+    def apply(self, model: nn.Module, task: Task, watch: Watch | None = None) -> nn.Module:
+        """Return a trained copy in eval mode, unless the watch gives it up.
 
         Raises
         ------
@@ -185,7 +192,7 @@ class DistillAttention:
         RefusedError
             If no map of `model` has the shape of one of the original.
         """
-        return _trained(self, model, task, _maps(model, task) or Attention(weights=False))
+        return _trained(self, model, task, _maps(model, task) or Attention(weights=False), watch)
 
 
 def _maps(model: nn.Module, task: Task) -> Attention | None:
@@ -203,6 +210,7 @@ def _trained(
     model: nn.Module,
     task: Task,
     comparison: Comparison,
+    watch: Watch | None,
 ) -> nn.Module:
     guide = Guide(task, comparison)
     if not guide.fits(model):
@@ -219,6 +227,7 @@ def _trained(
         epochs=course.epochs,
         learning_rate=course.learning_rate,
         guide=guide,
+        watch=watch,
     )
 
 

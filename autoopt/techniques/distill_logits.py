@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch.nn import functional as F
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from autoopt.interfaces import Target
     from autoopt.task import Task
+    from autoopt.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class DistillLogits:
     learning_rate: float = 2e-3
     alpha: float = 0.5
 
+    watched: ClassVar[bool] = True
+    """Its training can be given up and gone on with."""
+
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
@@ -48,8 +52,8 @@ class DistillLogits:
         """Refuse nothing: the original can always be asked."""
         return None
 
-    def apply(self, model: nn.Module, task: Task) -> nn.Module:
-        """Return a trained copy in eval mode.
+    def apply(self, model: nn.Module, task: Task, watch: Watch | None = None) -> nn.Module:
+        """Return a trained copy in eval mode, unless the watch gives it up.
 
         Raises
         ------
@@ -57,4 +61,11 @@ class DistillLogits:
             If the loss or a weight is no longer finite.
         """
         loss = blended(task, task.teacher_outputs(), F.mse_loss, self.alpha)
-        return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
+        return train(
+            model,
+            task,
+            loss,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            watch=watch,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from autoopt.techniques._training import check_course, train
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from autoopt.interfaces import Target
     from autoopt.task import Inputs, Task
     from autoopt.techniques._training import Loss
+    from autoopt.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class FineTune:
     epochs: int = 6
     learning_rate: float = 2e-3
 
+    watched: ClassVar[bool] = True
+    """Its training can be given up and gone on with."""
+
     def __post_init__(self) -> None:
         """Hold the bounds."""
         check_course(self.epochs, self.learning_rate)
@@ -39,8 +43,8 @@ class FineTune:
         """Refuse nothing: every task has a loss and a train part."""
         return None
 
-    def apply(self, model: nn.Module, task: Task) -> nn.Module:
-        """Return a trained copy in eval mode.
+    def apply(self, model: nn.Module, task: Task, watch: Watch | None = None) -> nn.Module:
+        """Return a trained copy in eval mode, unless the watch gives it up.
 
         Raises
         ------
@@ -48,7 +52,14 @@ class FineTune:
             If the loss or a weight is no longer finite.
         """
         loss = own_loss(task)
-        return train(model, task, loss, epochs=self.epochs, learning_rate=self.learning_rate)
+        return train(
+            model,
+            task,
+            loss,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            watch=watch,
+        )
 
 
 def own_loss(task: Task) -> Loss:

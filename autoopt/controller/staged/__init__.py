@@ -10,6 +10,7 @@ models        what a candidate is expected to measure on every axis
 surrogate     the same on one of them
 points        points as models see them
 covariance    how alike two points are taken to be
+hope          what quality a network must keep to matter
 view          where volumes are measured
 scale         on which scale an objective is modelled
 improvement   what a point would add to the hypervolume

@@ -61,8 +61,11 @@ class Models:
 
     def expected(self, points: Points) -> Floats:
         """Return the objectives that are expected of points, a row each."""
-        found = self.means(points)
-        back = [scale.back(found[:, axis]) for axis, scale in enumerate(self.scales)]
+        return self.back(self.means(points))
+
+    def back(self, values: Floats) -> Floats:
+        """Return values on the scales of the models as objectives, a column each."""
+        back = [scale.back(values[:, axis]) for axis, scale in enumerate(self.scales)]
         return np.stack(back, axis=1)
 
     def means(self, points: Points) -> Floats:

@@ -15,6 +15,7 @@ from autoopt.controller.staged.candidates import CAPACITY, Candidates, Kitchen
 from autoopt.controller.staged.codes import Code, Floats, keys
 from autoopt.controller.staged.finalists import HORIZON, Group, finalists, one_too_many
 from autoopt.controller.staged.goal import Goal, Observation
+from autoopt.controller.staged.hope import DEVIATIONS, largest_loss
 from autoopt.controller.staged.improvement import Boxes, complementary
 from autoopt.controller.staged.models import Models
 from autoopt.controller.staged.points import Points
@@ -29,6 +30,9 @@ CURIOUS = 5
 
 OPTIMISM = 0.4
 """Standard deviations below the mean at which candidates are screened."""
+
+COMPLETIONS = 200
+"""Completions drawn for a network about to be made, to see what may become of it."""
 
 ROUGH = 0.2
 """The same for candidates of which only the mean is known, in deviations of the prior."""
@@ -128,6 +132,27 @@ class StagedSearch:
         with threadpool_limits(1):
             self._fit()
             return self._front()
+
+    def largest_loss(self, recipe: Recipe) -> float:
+        """Return the value on the axis of quality beyond which a network cannot matter.
+
+        Every completion that was observed or is drawn is taken to be as good as it may be on all
+        other axes, and what was observed as bad; infinite while little is known.
+        """
+        codes, quality = self.kitchen.codes, self.goal.quality
+        row = codes.encode(recipe)
+        if row is None or quality is None or not self._models.scales:
+            return np.inf
+        # The generator of decisions is left alone: whether it is asked for this changes nothing.
+        drawn = codes.draw(COMPLETIONS, np.random.default_rng(self.seed))
+        tried = np.concatenate([row[None], np.array(self._rows), drawn])
+        rows = np.unique(codes.tidy(np.where(codes.network, row, tried)), axis=0)
+        with threadpool_limits(1):
+            points = self._pool.describe(rows, [codes.decode(each) for each in rows])
+            mean, deviation = self._models.predict(points)
+        hoped = self._models.back(mean - DEVIATIONS * deviation)
+        feared = np.array(self._values) + DEVIATIONS * np.array(self._noise)
+        return largest_loss(hoped, feared, quality)
 
     def offer(self, recipe: Recipe) -> None:
         """Note that the network of a recipe is there though nothing of it was measured yet."""
