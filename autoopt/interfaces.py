@@ -83,6 +83,9 @@ class Quantization:
     order
         Which these are: the ``"sensitivity"`` of a profile, or the ``"front"`` or the ``"back"``
         of the network.
+    mean_bits
+        Bits that a weight may take on average, with what turns codes into numbers: those of each
+        layer are found by an integer program on a profile. 0 for none.
     layers
         Bits of layers, or of all layers of a block, by their names; what is not named takes `bits`.
         32 means float.
@@ -102,6 +105,7 @@ class Quantization:
     share: float = 0.0
     raised: int = 32
     order: str = "sensitivity"
+    mean_bits: float = 0.0
     layers: tuple[tuple[str, int], ...] = ()
 
     @property

@@ -228,6 +228,8 @@ def _words(slot: str, option: str, settings: dict[str, Any]) -> str:
     match slot, option:
         case "quantization", "weight_only" | "packed" | "mixed" | "codebook" | "binary":
             return _stored_words(option, settings)
+        case "quantization", "budgeted":
+            return f"weights of {settings.get('mean_bits', 4.0):g} bits on average"
         case "parallel", "tuned" | "inter_op" | "processes" | "batching":
             return _spread_words(option, settings)
         case "recovery", "qat":

@@ -121,7 +121,15 @@ def edge(cores: int | None = None) -> SearchSpace:
         pruning=["none", "magnitude"],
         factorization=["none"],
         recovery=["none", "recalibrate", "finetune", "distill"],
-        quantization=["float32", "static_int8", "packed", "codebook", "binary", "mixed"],
+        quantization=[
+            "float32",
+            "static_int8",
+            "packed",
+            "codebook",
+            "binary",
+            "mixed",
+            "budgeted",
+        ],
         runtime=["eager", "onnxruntime", "openvino"],
         # Small devices answer one request at a time.
         parallel=["default"],

@@ -73,6 +73,13 @@ QUANTIZATION: Options = {
         "scheme": Choice(["affine", "symmetric"], usual="affine"),
         "group": Choice([32]),
     },
+    # 2, 4, 8 or 32 bits for each layer by an integer program on what a profile says that it loses:
+    # one dimension for all layers. Scales and zeros count, so that 2 bits take 2.5.
+    "budgeted": {
+        "mean_bits": Choice([3.0, 4.0, 5.0, 6.0, 8.0], usual=5.0),
+        "scheme": Choice(["affine"]),
+        "group": Choice([128]),
+    },
     # Bits by name, which only who knows the network can write: no preset offers it. Extend one by
     # it, with names of your layers or stages: Choice(["stem=8, blocks.3=8, head=32"]).
     "per_layer": {"layers": Choice([""]), "bits": Choice([8, 4, 2], usual=8)},

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.build.bit_program import budgeted, precisions
 from autoopt.build.caps import check_caps
 from autoopt.build.changes import check_changed
 from autoopt.build.checkpoints import checkpointed
@@ -218,6 +219,11 @@ class Bench:
 
     def _resolved(self, request: Quantization, recipe: Recipe, network: nn.Module) -> Quantization:
         """Return a request whose layers at a higher precision have names."""
+        if request.mean_bits:
+            profiles = {
+                bits: self.sensitivity(recipe, each) for bits, each in precisions(request).items()
+            }
+            return budgeted(request, network, profiles)
         order: list[str] = []
         if request.share and request.order == "sensitivity":
             losses = self.sensitivity(recipe, request)
@@ -267,6 +273,7 @@ class Bench:
                         "autoopt.runtimes",
                         "autoopt.precision",
                         "autoopt.build.sensitivity",
+                        "autoopt.build.bit_program",
                     )
                 ],
                 "recipe": [recipe.to_dict()[slot] for slot in STAGES["artifact"]],

@@ -82,8 +82,8 @@ def layer_bits(request: Quantization, names: Sequence[str]) -> dict[str, int]:
     RefusedError
         If what is kept leaves no layer at the bits asked for.
     """
-    if request.share:
-        raise ValueError("a share of the layers must be resolved into names before a build.")
+    if request.share or request.mean_bits:
+        raise ValueError("a share or a budget must be resolved into layers before a build.")
     bits = dict.fromkeys(names, request.bits)
     if names and request.keep != "none":
         kept = FLOAT if request.keep == "first_last" else max(8, request.bits)

@@ -77,6 +77,7 @@ TECHNIQUES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "codebook": "quantization_stored:Codebook",
                 "binary": "quantization_stored:Binary",
                 "mixed": "quantization_stored:MixedPrecision",
+                "budgeted": "quantization_stored:BitBudget",
                 "per_layer": "quantization_stored:PerLayer",
                 "fp8": "quantization_cuda:Fp8",
                 "int4": "quantization_cuda:Int4",

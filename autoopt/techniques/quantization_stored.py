@@ -196,6 +196,43 @@ class MixedPrecision:
 
 
 @dataclass(frozen=True)
+class BitBudget:
+    """Each layer has 2, 4, 8 or 32 bits, as many as a budget of the whole network allows.
+
+    An integer program on a profile of the network decides which, so that a search has one dimension
+    for all layers (HAWQ-V3, arXiv 2011.10680).
+
+    Attributes
+    ----------
+    mean_bits
+        Bits that a weight takes on average, scales and zeros included, from 1 to 32.
+    scheme, group
+        Of the layers of 2 bits; the others lie on an even grid about zero with a scale a channel.
+    """
+
+    mean_bits: float = 4.0
+    scheme: Literal["symmetric", "affine"] = "affine"
+    group: int = 128
+
+    def __post_init__(self) -> None:
+        """Hold the bounds."""
+        check_number("mean_bits", self.mean_bits, least=1, below=FLOAT)
+        check_choice("scheme", self.scheme, ("symmetric", "affine"))
+        check_group(self.group)
+
+    def request(self) -> Quantization:
+        """Return the request."""
+        return Quantization(
+            "weight_only",
+            2,
+            "per_group" if self.group else "per_channel",
+            scheme=self.scheme,
+            group=self.group,
+            mean_bits=self.mean_bits,
+        )
+
+
+@dataclass(frozen=True)
 class PerLayer:
     """Bits for each layer, or for each stage or block of the network, by its name.
 

@@ -18,7 +18,11 @@ def recipe_features(recipe: Recipe) -> Mapping[str, float]:
     They are relative to the original, so that nothing has to be known of the network itself.
     """
     request = recipe["quantization"]
-    bits = float(request.settings.get("bits", BITS.get(request.option, 8)))
+    bits = float(
+        request.settings.get("bits")
+        or request.settings.get("mean_bits")
+        or BITS.get(request.option, 8)
+    )
     size, epochs = relative_size(recipe), trained_epochs(recipe)
     cut = -log(size)
     return {
