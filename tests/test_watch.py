@@ -33,6 +33,7 @@ from tests.fakes import FakeExecutor, small_space, usual_answer
 from tests.small_searches import narrow, start
 from tests.technique_models import task_of
 from tests.test_controller_controller import run
+from tests.test_controller_staged import followed, staged, values
 
 
 def watch(bar: float | None) -> Watch:
@@ -216,6 +217,49 @@ def test_beyond_the_largest_loss_every_completion_is_dominated_and_below_it_one_
     else:
         assert dominated(loss + 0.5)
         assert not dominated(loss - 0.5)
+
+
+WIDE = small_space(
+    student={"none": {}, "width": {"fraction": [0.25, 0.375, 0.5]}},
+    recovery=["none", "finetune"],
+    quantization=["float32", "bfloat16"],
+    runtime=["eager", "onnxruntime", "openvino"],
+)
+
+
+def test_what_falls_below_the_bar_of_the_front_is_dominated_in_every_completion() -> None:
+    """Whatever quality a network had: the truth of the other axes is that of the fake machine."""
+    search = staged(WIDE)
+    observed = np.array([values(recipe) for recipe in followed(search, 30)])
+    every = [Recipe.of(point) for point in WIDE.points()]
+    barred = 0
+    for network in {recipe.stage_id("network"): recipe for recipe in every}.values():
+        loss = search.largest_loss(network)
+        if np.isinf(loss):
+            continue
+        barred += 1
+        key = network.stage_id("network")
+        for recipe in every:
+            if recipe.stage_id("network") == key:
+                point = np.array([loss + 1e-9, *values(recipe)[1:]])
+                assert (observed <= point + 1e-9).all(axis=1).any()
+    assert barred
+
+
+def test_asking_for_the_bar_changes_no_decision() -> None:
+    def decided(*, asks: bool) -> list[Recipe]:
+        search, found = staged(WIDE), []
+        for recipe in followed(search, 25):
+            if asks:
+                search.largest_loss(recipe)
+            found.append(recipe)
+        return found
+
+    assert decided(asks=True) == decided(asks=False)
+
+
+def test_of_a_search_that_knows_nothing_the_bar_is_nowhere() -> None:
+    assert np.isinf(staged(WIDE).largest_loss(Recipe.of({})))
 
 
 SPACE = small_space(

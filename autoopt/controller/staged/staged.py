@@ -31,8 +31,9 @@ CURIOUS = 5
 OPTIMISM = 0.4
 """Standard deviations below the mean at which candidates are screened."""
 
-COMPLETIONS = 200
-"""Completions drawn for a network about to be made, to see what may become of it."""
+COMPLETIONS = 100
+"""Completions drawn for a network about to be made, to see what may become of it; and as many of
+the best that were observed."""
 
 ROUGH = 0.2
 """The same for candidates of which only the mean is known, in deviations of the prior."""
@@ -136,8 +137,9 @@ class StagedSearch:
     def largest_loss(self, recipe: Recipe) -> float:
         """Return the value on the axis of quality beyond which a network cannot matter.
 
-        Every completion that was observed or is drawn is taken to be as good as it may be on all
-        other axes, and what was observed as bad; infinite while little is known.
+        Its completions, the best that were observed and some that are drawn, are taken to be as
+        good as they may be on all other axes, and what was observed as bad; infinite while little
+        is known.
         """
         codes, quality = self.kitchen.codes, self.goal.quality
         row = codes.encode(recipe)
@@ -145,7 +147,10 @@ class StagedSearch:
             return np.inf
         # The generator of decisions is left alone: whether it is asked for this changes nothing.
         drawn = codes.draw(COMPLETIONS, np.random.default_rng(self.seed))
-        tried = np.concatenate([row[None], np.array(self._rows), drawn])
+        from moocore import pareto_rank
+
+        best = np.argsort(pareto_rank(np.array(self._values)), kind="stable")[:COMPLETIONS]
+        tried = np.concatenate([row[None], np.array(self._rows)[best], drawn])
         rows = np.unique(codes.tidy(np.where(codes.network, row, tried)), axis=0)
         with threadpool_limits(1):
             points = self._pool.describe(rows, [codes.decode(each) for each in rows])
