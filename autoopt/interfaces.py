@@ -262,10 +262,12 @@ class Runtime(Protocol):
         folder: Path,
         *,
         exported: Any = None,
+        device: str = "cpu",
     ) -> Mapping[str, Any]:
         """Write the artefact's files into `folder` (which exists); return what was realised.
 
-        `exported` is the network traced before, to save doing it again.
+        `exported` is the network traced before, to save doing it again; `device` is torch's name
+        of where it will run. What refuses all but the processor is never given another.
         """
 
     def load(self, folder: Path, parallel: Parallel) -> Deployment:
@@ -329,6 +331,8 @@ class Probe:
     network
         Gives what the artefact was built from, as a function of positional tensors; None where it
         is not at hand.
+    device_memory
+        Measures what a device holds in serving; None of it where there is no device.
     """
 
     deployment: Deployment
@@ -343,6 +347,7 @@ class Probe:
     build_seconds: float | None = None
     decoder: Callable[[], Decoder] | None = None
     network: Callable[[], nn.Module] | None = None
+    device_memory: Callable[[], Stat | None] | None = None
 
 
 @dataclass(frozen=True)

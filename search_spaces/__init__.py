@@ -4,7 +4,7 @@ cores           how many processor cores there are to use
 dimensions      Choice, Int, Float: the range of one setting
 menu            slots, stages and the neutral option of each slot
 space           SearchSpace: narrow, fix, extend, count, sample, describe, YAML
-presets         quick, balanced, thorough, edge
+presets         quick, balanced, thorough, edge, cuda
 students pruning factorization recovery quantization runtimes parallel     the menu, one file a slot
 errors          SpaceError and what derives from it
 """
@@ -20,7 +20,7 @@ from search_spaces.errors import (
 from search_spaces.factorization import FACTORIZATION
 from search_spaces.menu import NEUTRAL, SLOTS, STAGES, Options, Point, Settings
 from search_spaces.parallel import PARALLEL, cap_threads
-from search_spaces.presets import PRESETS, balanced, edge, preset, quick, thorough
+from search_spaces.presets import PRESETS, balanced, cuda, edge, preset, quick, thorough
 from search_spaces.pruning import PRUNING
 from search_spaces.quantization import QUANTIZATION
 from search_spaces.recovery import RECOVERY
@@ -56,6 +56,7 @@ __all__ = [
     "UnknownNameError",
     "balanced",
     "cap_threads",
+    "cuda",
     "edge",
     "preset",
     "quick",

@@ -18,7 +18,7 @@ from search_spaces.runtimes import RUNTIMES
 from search_spaces.space import SearchSpace
 from search_spaces.students import STUDENTS
 
-__all__ = ["PRESETS", "balanced", "edge", "preset", "quick", "thorough"]
+__all__ = ["PRESETS", "balanced", "cuda", "edge", "preset", "quick", "thorough"]
 
 
 def quick(cores: int | None = None) -> SearchSpace:
@@ -137,8 +137,36 @@ def edge(cores: int | None = None) -> SearchSpace:
     return _capped(space, cores)
 
 
+def cuda(cores: int | None = None) -> SearchSpace:
+    """Give what runs on a CUDA device: few bits on tensor cores, three ways to launch kernels.
+
+    Parameters
+    ----------
+    cores : int, optional
+        Cores that candidates may use; those that this process may use by default.
+    """
+    space = _whole_menu().narrow(
+        student=["none", "width", "depth"],
+        pruning=["none", "magnitude"],
+        factorization=["none"],
+        recovery=["none", "recalibrate", "finetune", "distill"],
+        quantization={
+            "float32": {},
+            "bfloat16": {},
+            "float16": {},
+            "dynamic_int8": {"granularity": ["per_channel"], "scheme": ["symmetric"]},
+            "fp8": {"mode": ["dynamic"]},
+            "int4": {},
+        },
+        runtime=["eager", "compiled", "cudagraphs"],
+        # A device answers one request after the other.
+        parallel=["default"],
+    )
+    return _capped(space, cores)
+
+
 PRESETS: Final[Mapping[str, Callable[[int | None], SearchSpace]]] = MappingProxyType(
-    {"quick": quick, "balanced": balanced, "thorough": thorough, "edge": edge}
+    {"quick": quick, "balanced": balanced, "thorough": thorough, "edge": edge, "cuda": cuda}
 )
 """Name → function that gives the space for a number of cores (None: those to use)."""
 

@@ -14,6 +14,8 @@ RUNTIMES: Options = {
     # The same code made once and kept in the file, so that it starts at once; only on processors
     # like this one, and only where its origin is trusted.
     "aotinductor": {},
+    # On CUDA devices: the kernels of PyTorch's operators recorded once, launched together.
+    "cudagraphs": {},
     "onnxruntime": {},
     "openvino": {},
 }

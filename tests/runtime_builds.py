@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from autoopt.interfaces import Quantization
-from autoopt.runtimes import load_runtime
+from autoopt.runtimes import RUNTIMES, load_runtime
 from autoopt.runtimes.program import Exported, export_program
 from autoopt.targets import load_target
 from autoopt.task import Task, make_task
@@ -39,6 +39,8 @@ REQUESTS = {
     "codebook_odd": Quantization("codebook", 6, "per_tensor", clusters=40),
     "binary": Quantization("binary", 1, keep="first_last_int8"),
 }
+# Those that this machine can build for and run, whatever devices it has.
+ON_CPU = tuple(name for name in RUNTIMES if name != "cudagraphs")
 # How far from the network an artefact of that precision may be, as a share of the output's norm.
 TOLERANCE = {
     "float32": 1e-4,

@@ -28,11 +28,19 @@ from autoopt.handle.recipes import recipe_source
 from autoopt.interfaces import Parallel, Quantization
 from autoopt.loading import load
 from autoopt.recipe import Recipe
-from autoopt.runtimes import RUNTIMES, load_runtime
+from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import changed_texts, read_manifest
 from autoopt.task import make_task
 from tests.record_builds import SMALL
-from tests.runtime_builds import TOLERANCE, assert_same, built, distance, expected, samples
+from tests.runtime_builds import (
+    ON_CPU,
+    TOLERANCE,
+    assert_same,
+    built,
+    distance,
+    expected,
+    samples,
+)
 
 SPREADS = [Parallel(2), Parallel(2, replicas=2), Parallel(2, replicas=2, batch=3)]
 
@@ -128,7 +136,7 @@ def test_predict_py_unpacks_stored_weights_like_loading_does(runtime, precision,
     assert max(map(len, lines)) <= 100
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", ON_CPU)
 def test_predict_py_has_ten_lines_where_a_request_is_answered_whole(runtime, tmp_path):
     folder = export_strategy(
         built("cnn", runtime), "", {}, tmp_path / "export", parallel=Parallel(2)

@@ -139,7 +139,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(folder, name):
         ({"format": "x"}, "must be a positive integer, got 'x'"),
         (
             {"runtime": "abacus"},
-            "asks for the runtime 'abacus'; known: aotinductor, compiled, eager",
+            "asks for the runtime 'abacus'; known: aotinductor, compiled, cudagraphs, eager",
         ),
         ({"files": {}}, "`model` must be one of `files`"),
         ({"inputs": [{}]}, "lacks or garbles"),

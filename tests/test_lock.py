@@ -46,15 +46,16 @@ def holder() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
+@pytest.mark.parametrize("name", ["cuda:0", "cuda"])
 def test_a_device_in_use_elsewhere_is_waited_for_and_then_reported(
-    holder: subprocess.Popen[str], tmp_path: Path
+    holder: subprocess.Popen[str], tmp_path: Path, name: str
 ):
     start = time.monotonic()
     with (
         pytest.raises(
             SearchError, match=r"measuring on 'cuda:0' for 0 s \(.*cuda-0\.lock\); stop"
         ) as told,
-        device_lock("cuda:0", timeout=0.3),
+        device_lock(name, timeout=0.3),
     ):
         pytest.fail("the lock was given twice")
     assert time.monotonic() - start >= 0.3

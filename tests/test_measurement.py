@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,7 +86,7 @@ def test_a_measurement_comes_back_from_json_as_it_was(figures: dict[str, Stat], 
 
 
 def test_a_record_of_before_fields_were_added_is_read():
-    stat = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "unit": ""}
+    stat: dict[str, Any] = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "unit": ""}
     old = {"stats": {"accuracy": stat}, "test": None, "speedup": None, "reference_ms": 1.0,
            "samples": {}, "realised": {"precision": "float32"}, "target": "cpu",
            "environment": {"processor": "Some CPU", "load": 0.1, "time": 1.0},

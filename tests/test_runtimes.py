@@ -19,6 +19,7 @@ from autoopt.runtimes.agreement import compare
 from autoopt.runtimes.artifact import artifact_size, read_manifest
 from autoopt.targets import load_target
 from tests.runtime_builds import (
+    ON_CPU,
     REQUESTS,
     TOLERANCE,
     assert_same,
@@ -34,7 +35,7 @@ from tests.runtime_builds import (
 # test_runtimes_stored.py for what is in the files.
 EVERYWHERE = ("float32", "bfloat16", "static", "static_kept", "weights8", "weights4")
 # Compiling takes long, so what only needs a running artefact leaves it to the slow tests.
-QUICK = [name for name in RUNTIMES if name not in ("compiled", "aotinductor")]
+QUICK = [name for name in ON_CPU if name not in ("compiled", "aotinductor")]
 CASES = [
     (network, runtime, precision)
     for network in ("cnn", "mlp")
@@ -243,7 +244,7 @@ def test_an_unknown_precision_is_refused_with_what_was_asked(runtime, request_):
 
 def test_an_unknown_runtime_lists_the_known_ones():
     with pytest.raises(
-        UnknownNameError, match="unknown runtime 'tpu'; known: aotinductor, compiled, eager"
+        UnknownNameError, match="unknown runtime 'tpu'; known: aotinductor, compiled, cudagraphs"
     ):
         load_runtime("tpu")
 

@@ -25,14 +25,14 @@ from autoopt.errors import ArtifactError, RefusedError
 from autoopt.exporting import export_strategy
 from autoopt.interfaces import Parallel, Quantization
 from autoopt.loading import load
-from autoopt.runtimes import RUNTIMES, load_runtime
+from autoopt.runtimes import load_runtime
 from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.gathering import GatheringDeployment
 from autoopt.runtimes.opening import cannot_serve, open_artifact, refuse_parallel
 from autoopt.runtimes.shared_arrays import SharedArrays
 from autoopt.task import make_task
 from search_spaces import cores
-from tests.runtime_builds import assert_same, built, expected, samples
+from tests.runtime_builds import ON_CPU, assert_same, built, expected, samples
 
 PROCESSES = Parallel(2, 2, processes=True)
 CORES = sorted(os.sched_getaffinity(0))
@@ -263,7 +263,7 @@ def test_operators_at_the_same_time_have_threads_of_their_own_in_onnx_runtime():
 # ------------------------------------------------------------------ what cannot run
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", ON_CPU)
 def test_what_a_runtime_cannot_do_is_refused_with_the_reason(runtime: str):
     whole = (Parallel(1), PROCESSES, Parallel(1, gather=4), Parallel(1, inter_op=2))
     for parallel in (*whole, Parallel(2, stages=2), Parallel(2, shards=2)):

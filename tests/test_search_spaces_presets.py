@@ -124,7 +124,9 @@ def test_cores_must_be_a_positive_whole_number(cores: int) -> None:
 def test_unknown_preset_lists_the_known() -> None:
     with pytest.raises(UnknownNameError) as caught:
         preset("huge")
-    assert str(caught.value) == "unknown preset 'huge'; known: quick, balanced, thorough, edge"
+    assert (
+        str(caught.value) == "unknown preset 'huge'; known: quick, balanced, thorough, edge, cuda"
+    )
 
 
 def test_public_names_are_those_in_the_table_of_contents() -> None:
@@ -133,7 +135,7 @@ def test_public_names_are_those_in_the_table_of_contents() -> None:
         STAGES STUDENTS
         Choice Dimension DimensionError Float Int Options Point PointError Scalar SearchSpace
         Settings SpaceError SpaceFileError UnknownNameError
-        balanced cap_threads edge preset quick thorough
+        balanced cap_threads cuda edge preset quick thorough
     """
     names = public.split()
     assert sorted(search_spaces.__all__) == sorted(names)

@@ -69,8 +69,14 @@ def test_a_cuda_device_names_what_its_tensor_cores_take(monkeypatch):
         "tensor_cores_fp16", "tensor_cores_int8", "tensor_cores_bf16",
     ]  # fmt: skip
     assert (description["architecture"], description["memory_mb"]) == ("sm_80", 40_000)
-    with pytest.raises(RefusedError, match="on the processor only, but got 'cuda'"):
-        check_place("cuda", None, None)
+    check_place("cuda", None, None)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("name", CUDA)
+def test_a_search_on_a_device_that_is_not_there_is_refused_with_the_reason(name):
+    with pytest.raises(RefusedError, match=f"the target '{name}' cannot be used: "):
+        check_place(name, None, None)
 
 
 def test_an_x86_processor_names_the_instruction_sets_that_matter(tmp_path):

@@ -23,6 +23,7 @@ from autoopt.build.steps import Steps
 from autoopt.build.versions import MAKERS, code_of, library_versions
 from autoopt.cache import Cache, cache_key
 from autoopt.constraint import Constraint
+from autoopt.devices import placement
 from autoopt.errors import RefusedError, UntraceableError
 from autoopt.interfaces import Parallel, Quantization, RewritingTechnique, Target
 from autoopt.outcome import Built
@@ -129,7 +130,7 @@ class Bench:
     def refused(self, runtime: str, request: Quantization) -> str | None:
         """Say beforehand why a runtime cannot realise a request here, or None."""
         found = load_runtime(runtime).refuse(request, self.task, self.target)
-        return found or (refuse_decoder(runtime) if self.decodes else None)
+        return found or (refuse_decoder(runtime, self.target.name) if self.decodes else None)
 
     def build_network(self, recipe: Recipe, bar: float | None = None) -> Built:
         """Make the network of a recipe, or find it; who else makes it just now is waited for.
@@ -189,9 +190,8 @@ class Bench:
         network = self.network(recipe)
         with self.cache.write("artifacts", key) as (folder, meta):
             resolved = self._resolved(request, recipe, network)
-            runtime.build(
-                network, resolved, self.task, folder, exported=self._program(recipe, network)
-            )
+            program, place = self._program(recipe, network), placement(self.target.name)
+            runtime.build(network, resolved, self.task, folder, exported=program, **place)
             if self.decodes:
                 decoding(network, resolved, self.task, folder)
             seconds = time.perf_counter() - start

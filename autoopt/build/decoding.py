@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoopt.devices import CPU
+
 if TYPE_CHECKING:
     from torch import nn
 
     from autoopt.interfaces import Quantization
     from autoopt.task import Task
 
+ON_CPU_ONLY = (
+    "one token after the other is served on the processor only, but candidates run on {!r}; search "
+    "for latency or throughput there."
+)
 
-def refuse_decoder(runtime: str) -> str | None:
-    """Say that a runtime serves no cache of keys and values, or None."""
+
+def refuse_decoder(runtime: str, device: str = CPU) -> str | None:
+    """Say that a runtime serves no cache of keys and values, or none on a device, or None."""
+    if device != CPU:
+        return ON_CPU_ONLY.format(device)
     from autoopt.runtimes.decoding import ELSEWHERE, RUNTIMES
 
     return None if runtime in RUNTIMES else ELSEWHERE.format(runtime)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from autoopt.devices import device_of
 from autoopt.runtimes.opening import cannot_serve
 from autoopt.techniques import load_technique
 from search_spaces import NEUTRAL, STAGES, SearchSpace
@@ -53,7 +54,8 @@ def _cannot_serve(
     bench: Bench, runtime: str, option: str, settings: Mapping[str, Any]
 ) -> str | None:
     cls = bench.techniques.get(option) or load_technique("parallel", option)
-    return cannot_serve(runtime, cls(**settings).config(bench.task))
+    config = cls(**settings).config(bench.task)
+    return cannot_serve(runtime, config, device_of(bench.target.name))
 
 
 def _requests(space: SearchSpace) -> Iterator[tuple[str, dict[str, Any]]]:

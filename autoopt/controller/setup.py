@@ -9,6 +9,7 @@ import psutil
 from autoopt.constraint import parse_constraints
 from autoopt.controller.baselines import original
 from autoopt.controller.job import WORKER_LOG, Job
+from autoopt.devices import CPU, device_of
 from autoopt.executors import WorkerSetup
 from autoopt.executors.interface import MEMORY_SHARE
 
@@ -17,7 +18,10 @@ def worker_setup(job: Job) -> WorkerSetup:
     """Return the setup of a job's workers."""
     settings = job.settings
     limit = settings.limits.memory
-    if limit is None and job.cluster is None:
+    if limit is None and device_of(settings.target) != CPU:
+        # A driver maps far more than it uses, and the device's own memory has its own bounds.
+        limit = 0
+    elif limit is None and job.cluster is None:
         limit = int(MEMORY_SHARE * psutil.virtual_memory().available) // settings.workers
     return WorkerSetup(
         payload=job.payload,

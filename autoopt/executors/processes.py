@@ -23,6 +23,9 @@ LOG_TAIL = 8000
 
 PREPARE_SECONDS = 600.0
 
+BROKEN = "CUDA error"
+"""What torch says of a device that an earlier kernel has left unusable to this process."""
+
 
 class _Running:
     """A stage that runs in the worker."""
@@ -46,7 +49,10 @@ class _Running:
         self.ended = True
         error = self._future.exception()
         if error is None:
-            return self._future.result()
+            outcome = self._future.result()
+            # What a kernel broke stays broken for the whole process: its lane gets a new one.
+            self.failed = isinstance(outcome, Failure) and BROKEN in outcome.message
+            return outcome
         self.failed = True
         if isinstance(error, TimeoutError):
             return Failure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from autoopt.devices import CPU
 from autoopt.interfaces import Parallel
 from autoopt.runtimes import package_of
 from autoopt.runtimes.artifact import Manifest
@@ -62,6 +63,20 @@ program = load_program({model})
 module = torch.inference_mode()({program})
 """
 
+ON_DEVICE = """import torch
+from safe_pt2 import load_program
+
+program = load_program({model}, device="cuda")
+program = {program}
+
+
+@torch.inference_mode()
+def module(*tensors):
+    return program(*(tensor.to("cuda") for tensor in tensors)).cpu()
+
+
+"""
+
 # Native code: running it is what this script is for.
 NATIVE = """import torch
 from torch._inductor.package import load_package
@@ -111,6 +126,7 @@ PARTS = {
     "openvino": OPENVINO,
     "eager": TORCH,
     "compiled": TORCH,
+    "cudagraphs": TORCH,
     "aotinductor": NATIVE,
 }
 
@@ -150,7 +166,8 @@ def predict_script(manifest: Manifest, parallel: Parallel) -> str:
 
 def _setup(manifest: Manifest, parallel: Parallel) -> str:
     """Return the lines that import the runtime and open the model."""
-    return PARTS[manifest.runtime].format(
+    placed = manifest.options.get("device", CPU) != CPU
+    return (ON_DEVICE if placed else PARTS[manifest.runtime]).format(
         model=_model(manifest),
         threads=parallel.share,
         replicas=parallel.replicas,

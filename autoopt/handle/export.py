@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from autoopt.panel.messages import Row
 
 FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"onnx": ("onnxruntime",), "openvino": ("openvino",), "pt2": ("eager", "compiled")}
+    {
+        "onnx": ("onnxruntime",),
+        "openvino": ("openvino",),
+        "pt2": ("eager", "compiled", "cudagraphs"),
+    }
 )
 """Format to the runtimes that have it, the one that it is built in first."""
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoopt.errors import ArtifactError
+from autoopt.devices import CPU
+from autoopt.errors import ArtifactError, RefusedError, UnknownNameError
 from autoopt.measurement import Stat
+from autoopt.objectives.timing import Clock, wall_seconds
 from autoopt.runtimes.artifact import checksum
 
 MEASURED = "measured.json"
@@ -151,7 +153,11 @@ def machine_differs(found: Mapping[str, Any]) -> tuple[str, ...]:
     then: Mapping[str, Any] = measurement.get("environment") or {}
     if not then:
         return ()
-    now = load_target("cpu").describe()
+    target = measurement.get("target") or CPU
+    try:
+        now = load_target(str(target)).describe()
+    except (RefusedError, UnknownNameError) as error:
+        return (str(error),)
     return tuple(
         f"{name.replace('_', ' ')} {_words(now.get(name))} instead of {_words(then[name])}"
         for name in MACHINE
@@ -159,7 +165,7 @@ def machine_differs(found: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def time_call(call: Callable[[], object], *, seconds: float) -> Stat:
+def time_call(call: Callable[[], object], *, seconds: float, clock: Clock = wall_seconds) -> Stat:
     """Return the median milliseconds of a call; blocks, not calls, are the observations.
 
     The interval is that of the median of block medians by order statistics (about 95 %).
@@ -171,7 +177,7 @@ def time_call(call: Callable[[], object], *, seconds: float) -> Stat:
     medians: list[float] = []
     end = time.perf_counter() + seconds
     while len(medians) < MIN_BLOCKS or time.perf_counter() < end:
-        medians.append(_block(call, seconds / 20))
+        medians.append(_block(call, seconds / 20, clock))
     medians.sort()
     count = len(medians)
     # Ranks n/2 ± 0.98 √n hold the median with 95 % (binomial, normal approximation).
@@ -182,13 +188,11 @@ def time_call(call: Callable[[], object], *, seconds: float) -> Stat:
     return Stat(middle, min(low, middle), max(high, middle), count, "ms")
 
 
-def _block(call: Callable[[], object], seconds: float) -> float:
+def _block(call: Callable[[], object], seconds: float, clock: Clock) -> float:
     timings: list[float] = []
     end = time.perf_counter() + seconds
     while not timings or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        timings.append((time.perf_counter() - start) * 1e3)
+        timings.append(clock(call) * 1e3)
     return _median(sorted(timings))
 
 

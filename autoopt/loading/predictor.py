@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.devices import PlacedDeployment
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Parallel
 from autoopt.loading.benchmark import (
@@ -22,6 +24,8 @@ from autoopt.loading.benchmark import (
     reported_latency,
     time_call,
 )
+from autoopt.objectives.clock import ready as prepared
+from autoopt.objectives.timing import Clock, wall_seconds
 from autoopt.runtimes import RUNTIMES, package_of
 from autoopt.runtimes.artifact import (
     Manifest,
@@ -90,7 +94,10 @@ class Predictor:
         Any number of samples is answered, whatever the artefact was built for; other numbers may
         take longer (`Manifest.options`).
         """
-        values = self._in_order(arrays, named)
+        return self._deployment(*self._fitted(self._in_order(arrays, named)))
+
+    def _fitted(self, values: Sequence[Any]) -> list[Array]:
+        """Return a request's values in the types and shapes that the artefact takes."""
         ports = self._manifest.inputs
         ready = [_fit(value, port) for value, port in zip(values, ports, strict=True)]
         lengths = {port.name: len(array) for array, port in zip(ready, ports, strict=True)}
@@ -99,7 +106,7 @@ class Predictor:
                 "all inputs must have the same number of samples, at least one, along their first "
                 f"axis, but got {lengths}."
             )
-        return self._deployment(*ready)
+        return ready
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -130,7 +137,12 @@ class Predictor:
         if not 0 < seconds < math.inf:
             raise ValueError(f"`seconds` must be positive and finite, but got {seconds!r}")
         ready = self._in_order(arrays, named) if arrays or named else self._zeros()
-        latency = time_call(lambda: self(*ready), seconds=seconds)
+        call: Callable[[], object] = partial(self, *ready)
+        clock: Clock = wall_seconds
+        if isinstance(self._deployment, PlacedDeployment):
+            # As the report's latency: the request lies on the device before.
+            call, clock = prepared(self._deployment, self._fitted(ready))
+        latency = time_call(call, seconds=seconds, clock=clock)
         return Benchmark(
             samples=len(ready[0]),
             latency=latency,

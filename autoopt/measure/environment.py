@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from autoopt.devices import CPU, device_of
+from autoopt.measure.device_conditions import device_conditions
 from autoopt.runtimes.compiled import compiler
 from autoopt.targets import load_target
 from search_spaces.cores import usable_cores
@@ -64,9 +66,10 @@ def environment_of(target: str) -> dict[str, Any]:
     """
     described = load_target(target).describe()
     system = system_settings()
-    if target != "cpu":
-        host = load_target("cpu").describe()
+    if (device := device_of(target)) != CPU:
+        host = load_target(CPU).describe()
         system |= {"processor": host["processor"], "cores": host["cores"]}
+        system |= device_settings(device)
     return {
         **described,
         **library_versions(),
@@ -76,6 +79,23 @@ def environment_of(target: str) -> dict[str, Any]:
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "time": time.time(),
     }
+
+
+def device_settings(device: str) -> dict[str, Any]:
+    """Return what decides about the speed of a device besides itself: driver, limits, TF32."""
+    import torch
+
+    said = device_conditions(device)
+    found = {
+        "driver": said.get("driver"),
+        "power_limit_w": said.get("power_limit_w"),
+        "cudnn": torch.backends.cudnn.version(),
+        # Products of float32 that tensor cores round to 10 bits, where they are allowed to.
+        "tf32_products": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoopt.devices import device_of
 from autoopt.errors import SearchError
 
 WAIT_SECONDS = 90.0
@@ -17,6 +18,8 @@ WAIT_SECONDS = 90.0
 def device_lock(device: str, *, timeout: float = WAIT_SECONDS) -> Iterator[None]:
     """Hold the device's lane; the operating system frees it when its holder dies.
 
+    ``cuda`` and ``cuda:0`` are one device, and one lane.
+
     Raises
     ------
     SearchError
@@ -24,6 +27,7 @@ def device_lock(device: str, *, timeout: float = WAIT_SECONDS) -> Iterator[None]
     """
     import filelock
 
+    device = device_of(device)
     path = Path(tempfile.gettempdir()) / f"autoopt-{device.replace(':', '-')}.lock"
     lock = filelock.FileLock(path, timeout=timeout, mode=0o666)
     try:

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.devices import CPU, device_of
 from autoopt.errors import DivergedError, RefusedError
 from autoopt.interfaces import Decoder, Deployment, Objective, Parallel, Probe, Reading
 from autoopt.measure.conditions import Conditions
+from autoopt.measure.device_conditions import device_conditions
 from autoopt.measure.environment import environment_of
 from autoopt.measure.lock import device_lock
-from autoopt.measure.memory import serving_memory
+from autoopt.measure.memory import serving_device_memory, serving_memory
 from autoopt.measurement import Measurement, Stat
 from autoopt.objectives import load_objective
 from autoopt.runtimes.artifact import artifact_size, read_artifact
@@ -93,7 +95,8 @@ def measure_artifact(
     DivergedError
         If an answer is not finite.
     """
-    if reason := refuse_parallel(read_artifact(folder)["runtime"], parallel):
+    runtime = read_artifact(folder)["runtime"]
+    if reason := refuse_parallel(runtime, parallel, device_of(plan.device)):
         raise RefusedError(reason)
     request = [tensor.numpy() for tensor in task.example]
     with closing(open_own(folder, parallel, network=network)) as deployment:
@@ -105,6 +108,7 @@ def measure_artifact(
             size_bytes=artifact_size(folder),
             open=lambda other: open_own(folder, other, network=network),
             memory=lambda: serving_memory(folder, parallel, request),
+            device_memory=lambda: serving_device_memory(folder, parallel, request),
             score=lambda part: score(task, deployment, part),
             seconds=plan.seconds,
             build_seconds=build_seconds,
@@ -183,6 +187,9 @@ def _reading(name: str, probe: Probe, plan: MeasurePlan) -> Reading:
         before = Conditions.now()
         reading = objective.measure(probe)
         conditions = Conditions.now().since(before)
+        # While it is still warm: a device that idles lowers its clocks at once.
+        if (device := device_of(plan.device)) != CPU:
+            conditions["device"] = device_conditions(device)
     return replace(reading, protocol={**reading.protocol, "conditions": conditions})
 
 

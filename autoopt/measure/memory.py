@@ -37,6 +37,12 @@ if sys.platform == "linux":
     print(int(kilobytes) * 1024)
 else:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+device = getattr(deployment, "device", "")
+if device.startswith("cuda"):
+    import torch
+    print(torch.cuda.max_memory_allocated(torch.device(device)))
+else:
+    print(-1)
 """
 
 
@@ -54,6 +60,27 @@ def serving_memory(folder: Path, parallel: Parallel, request: Sequence[Array]) -
     subprocess.TimeoutExpired
         If it takes longer than `TIMEOUT_SECONDS`.
     """
+    return Stat.exact(_served(folder, parallel, request)[0] / 1e6, "MB")
+
+
+def serving_device_memory(
+    folder: Path, parallel: Parallel, request: Sequence[Array]
+) -> Stat | None:
+    """Return the peak memory, in MB, that torch's allocator handed out on the device meanwhile.
+
+    None where the artefact runs on the processor.
+
+    Raises
+    ------
+    RefusedError, RuntimeError, subprocess.TimeoutExpired
+        As `serving_memory`.
+    """
+    found = _served(folder, parallel, request)[1]
+    return Stat.exact(found / 1e6, "MB") if found >= 0 else None
+
+
+def _served(folder: Path, parallel: Parallel, request: Sequence[Array]) -> tuple[float, float]:
+    """Return the peak bytes of a process that serves, and those on its device; -1 without one."""
     # What is no artefact at all, the process itself says.
     if (folder / NAME).is_file() and needs_model(read_manifest(folder)):
         raise RefusedError(
@@ -76,4 +103,5 @@ def serving_memory(folder: Path, parallel: Parallel, request: Sequence[Array]) -
     )
     if done.returncode:
         raise RuntimeError(f"serving in a new process failed: {done.stderr[-500:]}")
-    return Stat.exact(float(done.stdout.splitlines()[-1]) / 1e6, "MB")
+    resident, device = done.stdout.splitlines()[-2:]
+    return float(resident), float(device)

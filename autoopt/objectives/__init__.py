@@ -23,6 +23,7 @@ OBJECTIVES: Mapping[str, str] = MappingProxyType(
         "parameters": "extent:Parameters",
         "multiply_adds": "extent:MultiplyAdds",
         "memory": "memory:Memory",
+        "device_memory": "device_memory:DeviceMemory",
         "build_time": "build_time:BuildTime",
         "energy": "energy:Energy",
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from autoopt.devices import PlacedDeployment
 from autoopt.errors import RefusedError
 from autoopt.interfaces import Decoder, Probe, Reading
 from autoopt.measurement import Stat
@@ -109,6 +110,11 @@ def _opened(probe: Probe) -> tuple[Decoder, Array]:
     """Return the candidate's decoder and the tokens of the request."""
     if probe.decoder is None:
         raise RefusedError("this candidate cannot be asked for one token after the other.")
+    if isinstance(probe.deployment, PlacedDeployment):
+        raise RefusedError(
+            f"one token after the other is timed on the processor only, but this candidate runs on "
+            f"{probe.deployment.device!r}; ask for latency or throughput."
+        )
     decoder = probe.decoder()
     return decoder, decoder.tokens(list(probe.request))
 

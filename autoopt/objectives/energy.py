@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoopt.devices import PlacedDeployment
 from autoopt.errors import RefusedError
 from autoopt.interfaces import Probe, Reading
 from autoopt.measurement import Stat
@@ -61,11 +62,16 @@ class Energy:
         Raises
         ------
         RefusedError
-            If the machine does not tell.
+            If the machine does not tell, or not of what the candidate runs on.
         """
         if reason := self.refuse():
             raise RefusedError(f"energy cannot be measured here: {reason}")
         deployment, request = probe.deployment, probe.request
+        if isinstance(deployment, PlacedDeployment):
+            raise RefusedError(
+                f"the counters are those of the processor, but this candidate runs on "
+                f"{deployment.device!r}, whose energy they leave out."
+            )
         steady = warmed_up(lambda: deployment(*request), probe.seconds)
         joules: list[float] = []
         requests = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoopt.interfaces import Probe, Reading
+from autoopt.objectives.clock import clock_name, ready
 from autoopt.objectives.timing import time_pairs
 
 
@@ -14,7 +15,8 @@ class Latency:
 
     Whatever the candidate does inside with its batch setting, the request stays the same, so
     that candidates are comparable. The original runs in between, and what it takes meanwhile
-    tells how fast the machine is, unless it is too unsteady for that.
+    tells how fast the machine is, unless it is too unsteady for that. On a device the request lies
+    in its memory before the clock starts, and the device's own events tell the time.
     """
 
     name: str = "latency"
@@ -25,11 +27,9 @@ class Latency:
     def measure(self, probe: Probe) -> Reading:
         """Time the request against the original in eager float32, in turn."""
         deployment, reference = probe.deployment, probe.reference or probe.deployment
-        paired = time_pairs(
-            lambda: deployment(*probe.request),
-            lambda: reference(*probe.request),
-            seconds=probe.seconds,
-        )
+        call, clock = ready(deployment, probe.request)
+        other, _ = ready(reference, probe.request)
+        paired = time_pairs(call, other, seconds=probe.seconds, clock=clock)
         stat, reference_ms = paired.time()
-        protocol = paired.protocol(probe.seconds)
+        protocol = {**paired.protocol(probe.seconds), "clock": clock_name(clock)}
         return Reading(stat, paired.ratio(), reference_ms, paired.samples(), protocol)

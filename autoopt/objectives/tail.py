@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autoopt.interfaces import Probe, Reading
 from autoopt.measurement import Stat
+from autoopt.objectives.clock import clock_name, ready
 from autoopt.objectives.timing import outlier_share, warmed_up
 
 ENOUGH = 400
@@ -34,21 +35,21 @@ class TailLatency:
 
     def measure(self, probe: Probe) -> Reading:
         """Send requests one after the other."""
-        deployment, request = probe.deployment, probe.request
-        steady = warmed_up(lambda: deployment(*request), probe.seconds)
+        call, clock = ready(probe.deployment, probe.request)
+        steady = warmed_up(call, probe.seconds, clock)
         times: list[float] = []
         begin = now = time.perf_counter()
         while now < begin + probe.seconds or (
             len(times) < ENOUGH and now < begin + PATIENCE * probe.seconds
         ):
-            deployment(*request)
-            last, now = now, time.perf_counter()
-            times.append(round((now - last) * 1e3, 5))
+            times.append(round(clock(call) * 1e3, 5))
+            now = time.perf_counter()
         stat, bounded = percentile_stat(times, self.share)
         protocol = {
             "seconds": probe.seconds,
             "requests": len(times),
             "steady": steady,
+            "clock": clock_name(clock),
             "bounded_above": bounded,
             "outliers": outlier_share([times]),
         }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from autoopt.interfaces import Probe, Reading
 from autoopt.measurement import Stat
+from autoopt.objectives.clock import clock_name, ready
 from autoopt.objectives.timing import time_pairs
 
 REQUESTS = 8
@@ -31,14 +32,12 @@ class Throughput:
         many = [np.concatenate([array] * REQUESTS) for array in probe.request]
         reference = probe.reference or probe.deployment
         with closing(probe.open(replace(probe.parallel, batch=batch))) as deployment:
-            paired = time_pairs(
-                lambda: deployment(*many),
-                lambda: reference(*probe.request),
-                seconds=probe.seconds,
-            )
+            call, clock = ready(deployment, many)
+            other, _ = ready(reference, probe.request)
+            paired = time_pairs(call, other, seconds=probe.seconds, clock=clock)
         taken, reference_ms = paired.time()
         samples = 1e3 * len(many[0])
         value, low, high = (samples / x for x in (taken.value, taken.high, taken.low))
         stat = Stat(value, low, high, taken.n, self.unit)
-        protocol = paired.protocol(probe.seconds)
+        protocol = {**paired.protocol(probe.seconds), "clock": clock_name(clock)}
         return Reading(stat, None, reference_ms, paired.samples(), protocol)

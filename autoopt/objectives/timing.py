@@ -57,6 +57,17 @@ MEDIAN_ERROR = 1.2533
 """Standard error of a median over that of a mean, for normal values: the root of π/2."""
 
 
+Clock = Callable[[Callable[[], object]], float]
+"""Makes a call and returns the seconds that it took."""
+
+
+def wall_seconds(call: Callable[[], object]) -> float:
+    """Make a call and return the seconds that passed."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 @dataclass(frozen=True)
 class Paired:
     """Timings of a candidate and its reference, one inner list a block, in milliseconds.
@@ -220,7 +231,11 @@ def _long_run_variance(values: NDArray[np.float64]) -> float:
 
 
 def time_pairs(
-    candidate: Callable[[], object], reference: Callable[[], object], *, seconds: float
+    candidate: Callable[[], object],
+    reference: Callable[[], object],
+    *,
+    seconds: float,
+    clock: Clock = wall_seconds,
 ) -> Paired:
     """Time two calls in alternating blocks until the interval is narrow or time is up.
 
@@ -231,10 +246,12 @@ def time_pairs(
     seconds
         Wall-clock time after which no round begins, once `MIN_ROUNDS` are done; after `LATE` times
         as long, once `FEW_ROUNDS` are.
+    clock
+        What times a call of either.
     """
     start = time.perf_counter()
     share = WARM_UP_SHARE * seconds / 2
-    own, other = _Warm.up(candidate, share), _Warm.up(reference, share)
+    own, other = _Warm.up(candidate, share, clock), _Warm.up(reference, share, clock)
     paired = Paired([], [other.block()], own.steady and other.steady)
     alone = False
     while True:
@@ -252,9 +269,9 @@ def time_pairs(
             return replace(paired, ended="time" if spent > seconds else "rounds")
 
 
-def warmed_up(call: Callable[[], object], seconds: float) -> bool:
+def warmed_up(call: Callable[[], object], seconds: float, clock: Clock = wall_seconds) -> bool:
     """Call until steady or until a share of `seconds` is over; say whether it became steady."""
-    return _Warm.up(call, WARM_UP_SHARE * seconds).steady
+    return _Warm.up(call, WARM_UP_SHARE * seconds, clock).steady
 
 
 @dataclass(frozen=True)
@@ -270,14 +287,17 @@ class _Warm:
         before it is needed to wake anything.
     steady
         Whether it had stopped becoming faster.
+    clock
+        What times a call.
     """
 
     call: Callable[[], object]
     slow: bool
     steady: bool
+    clock: Clock = wall_seconds
 
     @classmethod
-    def up(cls, call: Callable[[], object], seconds: float) -> _Warm:
+    def up(cls, call: Callable[[], object], seconds: float, clock: Clock = wall_seconds) -> _Warm:
         """Call until it is steady: until windows in a row bring no faster call than before.
 
         The fastest call tells best, since what disturbs a call only ever makes it slower. A slow
@@ -289,22 +309,24 @@ class _Warm:
             Without arguments.
         seconds
             Time after which it counts as not steady, but at least a block's.
+        clock
+            What times a call.
         """
         begin = time.perf_counter()
-        fastest, idle = _fastest(call, 0.0), 0
+        fastest, idle = _fastest(call, 0.0, clock), 0
         slow = fastest > SLOW * BLOCK_SECONDS
         while idle < STEADY_WINDOWS:
             spent = time.perf_counter() - begin
             if spent > max(seconds, BLOCK_SECONDS) and not slow:
                 break
-            window = _fastest(call, BLOCK_SECONDS / 4)
+            window = _fastest(call, BLOCK_SECONDS / 4, clock)
             slow = window > SLOW * BLOCK_SECONDS
             # Against what stood before them all, so that a slow decline is seen as well.
             faster = window < (1 - FASTER) * fastest
             fastest, idle = (window, 0) if faster else (fastest, idle + 1)
             if slow:
                 break
-        return cls(call, slow, idle >= (1 if slow else STEADY_WINDOWS))
+        return cls(call, slow, idle >= (1 if slow else STEADY_WINDOWS), clock)
 
     def block(self) -> list[float]:
         """Return the milliseconds of each call of one block; its first, waking call is left out."""
@@ -314,19 +336,15 @@ class _Warm:
         timings: list[float] = []
         end = time.perf_counter() + BLOCK_SECONDS
         while len(timings) < (1 if self.slow else BLOCK_CALLS) or time.perf_counter() < end:
-            start = time.perf_counter()
-            self.call()
-            timings.append(round((time.perf_counter() - start) * 1e3, 5))
+            timings.append(round(self.clock(self.call) * 1e3, 5))
         return timings
 
 
-def _fastest(call: Callable[[], object], seconds: float) -> float:
+def _fastest(call: Callable[[], object], seconds: float, clock: Clock) -> float:
     """Call at least once and until the time is up; return the seconds of the fastest call."""
-    begin = last = time.perf_counter()
+    begin = time.perf_counter()
     fastest = float("inf")
     while True:
-        call()
-        now = time.perf_counter()
-        fastest, last = min(fastest, now - last), now
-        if now >= begin + seconds:
+        fastest = min(fastest, clock(call))
+        if time.perf_counter() >= begin + seconds:
             return fastest

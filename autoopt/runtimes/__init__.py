@@ -21,13 +21,14 @@ RUNTIMES: Mapping[str, str] = MappingProxyType(
         "aotinductor": "aot_inductor:AotInductor",
         "eager": "eager:Eager",
         "compiled": "compiled:Compiled",
+        "cudagraphs": "cuda_graphs:CudaGraphs",
         "onnxruntime": "onnx_session:OnnxRuntime",
         "openvino": "openvino_request:OpenVino",
     }
 )
 
 PACKAGES: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("aotinductor", "compiled", "eager"), "torch")
+    dict.fromkeys(("aotinductor", "compiled", "cudagraphs", "eager"), "torch")
 )
 """Runtime to the package that has it, where they differ in name."""
 

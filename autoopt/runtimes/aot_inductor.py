@@ -10,17 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.devices import CPU, device_of
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Parallel
+from autoopt.runtimes.abilities import NOT_HERE
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
 from autoopt.runtimes.compiled import compiler
-from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoopt.interfaces import Quantization, Target
+    from autoopt.interfaces import Deployment, Quantization, Target
     from autoopt.runtimes.program import Exported
     from autoopt.task import Task
 
@@ -62,6 +63,8 @@ class AotInductor:
 
     def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
         """Say beforehand why this runtime cannot realise the request here, or None."""
+        if device_of(target.name) != CPU:
+            return NOT_HERE.format("AOTInductor's packages")
         if compiler() is None:
             return NO_COMPILER
         from autoopt.runtimes.torch_files import refuse_request
@@ -98,9 +101,7 @@ class AotInductor:
         # What was just compiled here is not foreign.
         return finish_build(partial(self.load, trust_code=True), network, manifest, task, folder)
 
-    def load(
-        self, folder: Path, parallel: Parallel, *, trust_code: bool = False
-    ) -> ReplicatedDeployment:
+    def load(self, folder: Path, parallel: Parallel, *, trust_code: bool = False) -> Deployment:
         """Start what `build` wrote; replicas share the weights.
 
         Raises
@@ -110,18 +111,18 @@ class AotInductor:
         """
         if not trust_code:
             raise ArtifactError(NOT_TRUSTED)
-        from autoopt.runtimes.torch_files import torch_replica
+        from autoopt.runtimes.torch_files import deployed
 
         manifest = read_manifest(folder)
-        call = _opened(folder, manifest, parallel.replicas)
-        replicas = [torch_replica(call, parallel)] * parallel.replicas
-        return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+        return deployed(_opened(folder, manifest, parallel.replicas), manifest, parallel)
 
     def abilities(self, target: Target) -> Mapping[str, str]:
         """Return what torch does in each precision; nothing where no compiler is there."""
         from autoopt.runtimes.torch_files import torch_abilities
 
         found = torch_abilities(target)
+        if device_of(target.name) != CPU:
+            return dict.fromkeys(found, NOT_HERE.format("AOTInductor's packages"))
         if compiler() is None:
             return dict.fromkeys(found, NO_COMPILER)
         return {**found, "stored weights": UNPACKED}

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.devices import CPU, device_of
 from autoopt.errors import ArtifactError
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.agreement import NOISE
-from autoopt.runtimes.artifact import Manifest, read_manifest
-from autoopt.runtimes.deployment import ReplicatedDeployment, chunk_sizes
+from autoopt.runtimes.artifact import read_manifest
+from autoopt.runtimes.deployment import chunk_sizes
 from autoopt.runtimes.eager import Eager
 from autoopt.runtimes.finish import finish_build
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoopt.interfaces import Array, Quantization, Target
+    from autoopt.interfaces import Array, Deployment, Quantization, Target
     from autoopt.runtimes.program import Exported
     from autoopt.task import Task
 
@@ -30,6 +33,14 @@ MISCOMPILED = 0.1
 NO_COMPILER = (
     "torch.compile needs a C++ compiler, and none was found (looked for $CXX, g++ and clang++); "
     "install one, or use another runtime."
+)
+NO_TRITON = (
+    "torch.compile makes kernels for CUDA devices with Triton, which is not installed; pip install "
+    "triton, or use eager or cudagraphs."
+)
+NO_C_COMPILER = (
+    "torch.compile launches kernels of CUDA devices by code that a C compiler makes, and none was "
+    "found (looked for $CC, gcc, clang and cc); install one, or use eager or cudagraphs."
 )
 
 
@@ -42,8 +53,8 @@ class Compiled:
 
     def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
         """Say beforehand why this runtime cannot realise the request here, or None."""
-        if compiler() is None:
-            return NO_COMPILER
+        if reason := missing_compiler(device_of(target.name)):
+            return reason
         from autoopt.runtimes.torch_files import refuse_request
 
         return refuse_request(request, task, target)
@@ -56,6 +67,7 @@ class Compiled:
         folder: Path,
         *,
         exported: Exported | None = None,
+        device: str = CPU,
     ) -> Mapping[str, Any]:
         """Write the artefact's files into `folder`; return what was realised.
 
@@ -63,45 +75,55 @@ class Compiled:
         """
         from autoopt.runtimes.torch_files import write_program
 
-        manifest = write_program("compiled", network, request, task, folder, exported=exported)
+        write = partial(write_program, "compiled", network, request, task, folder)
+        manifest = write(exported=exported, device=device)
         # Compiling takes seconds and happens at every load, which compares the code anyway.
         return finish_build(Eager().load, network, manifest, task, folder)
 
-    def load(
-        self, folder: Path, parallel: Parallel, *, trust_code: bool = False
-    ) -> ReplicatedDeployment:
+    def load(self, folder: Path, parallel: Parallel, *, trust_code: bool = False) -> Deployment:
         """Start what `build` wrote: compile, warm up, and compare with the operators.
 
         Raises
         ------
         ArtifactError
-            If there is no C++ compiler, or the native code does not agree with its program.
+            If there is no compiler, or the native code does not agree with its program.
         """
-        if compiler() is None:
-            raise ArtifactError(NO_COMPILER)
-        from autoopt.runtimes.torch_files import read_program, torch_replica
-
         manifest = read_manifest(folder)
+        if reason := missing_compiler(manifest.options.get("device", CPU)):
+            raise ArtifactError(reason)
+        from autoopt.runtimes.torch_files import deployed, example_arrays, read_program
+
         module = read_program(folder, manifest, trust_code=trust_code)
         fixed = manifest.options["batch"]
         sizes = frozenset(chunk_sizes(manifest.options["request"], parallel, fixed))
         call = _by_size(module, sizes)
-        replica, plain = torch_replica(call, parallel), torch_replica(module, parallel)
+        alone = Parallel(parallel.share)
+        replica, plain = (deployed(made, manifest, alone) for made in (call, module))
         for size in sorted(sizes):
-            _warm_up(replica, plain, _example(manifest, size))
-        return ReplicatedDeployment([replica] * parallel.replicas, parallel, fixed)
+            _warm_up(replica, plain, example_arrays(manifest, size))
+        return deployed(call, manifest, parallel)
 
     def abilities(self, target: Target) -> Mapping[str, str]:
         """Return what torch does in each precision; nothing where no compiler is there."""
         from autoopt.runtimes.torch_files import torch_abilities
 
         found = torch_abilities(target)
-        return found if compiler() else dict.fromkeys(found, NO_COMPILER)
+        reason = missing_compiler(device_of(target.name))
+        return found if reason is None else dict.fromkeys(found, reason)
 
 
-def compiler() -> str | None:
-    """Return the path of a C++ compiler, or None."""
-    names = (os.environ.get("CXX"), "g++", "clang++")
+def missing_compiler(device: str) -> str | None:
+    """Say what `torch.compile` lacks for a device, or None."""
+    if device == CPU:
+        return None if compiler() else NO_COMPILER
+    if find_spec("triton") is None:
+        return NO_TRITON
+    return None if compiler("CC", ("gcc", "clang", "cc")) else NO_C_COMPILER
+
+
+def compiler(variable: str = "CXX", known: tuple[str, ...] = ("g++", "clang++")) -> str | None:
+    """Return the path of a compiler, that of C++ unless told otherwise, or None."""
+    names = (os.environ.get(variable), *known)
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
@@ -123,18 +145,6 @@ def _function(module: Callable[..., Any]) -> Callable[..., Any]:
         return module(*inputs)
 
     return forward
-
-
-def _example(manifest: Manifest, size: int) -> list[Array]:
-    """Return inputs of a plausible range: noise for floats, zeros (a valid index) for integers."""
-    generator = np.random.default_rng(0)
-    arrays: list[Array] = []
-    for port in manifest.inputs:
-        shape = [size if axis is None else axis for axis in port.shape]
-        floating = port.dtype.startswith("float")
-        noise = generator.standard_normal(shape) if floating else np.zeros(shape)
-        arrays.append(noise.astype(port.dtype))
-    return arrays
 
 
 def _warm_up(

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.devices import CPU
 from autoopt.errors import UntraceableError
 from autoopt.interfaces import Parallel
 from autoopt.runtimes.artifact import needs_model, read_manifest
-from autoopt.runtimes.deployment import ReplicatedDeployment
 from autoopt.runtimes.finish import finish_build
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoopt.interfaces import Quantization, Target
+    from autoopt.interfaces import Deployment, Quantization, Target
     from autoopt.runtimes.program import Exported
     from autoopt.task import Task
 
@@ -41,6 +41,7 @@ class Eager:
         folder: Path,
         *,
         exported: Exported | None = None,
+        device: str = CPU,
     ) -> Mapping[str, Any]:
         """Write the artefact's files into `folder`; return what was realised.
 
@@ -56,14 +57,17 @@ class Eager:
             An existing folder.
         exported
             The network traced before (`export_program`), to save doing it again.
+        device
+            Of torch, where it will run.
         """
         from autoopt.runtimes.live import write_live
         from autoopt.runtimes.torch_files import write_program
 
         try:
-            manifest = write_program("eager", network, request, task, folder, exported=exported)
+            write = partial(write_program, "eager", network, request, task, folder)
+            manifest = write(exported=exported, device=device)
         except UntraceableError as error:
-            manifest = write_live(network, request, task, folder, reason=str(error))
+            manifest = write_live(network, request, task, folder, reason=str(error), device=device)
             load = partial(self.load, network=task.wrapped(network))
             return finish_build(load, network, manifest, task, folder)
         return finish_build(self.load, network, manifest, task, folder)
@@ -75,7 +79,7 @@ class Eager:
         *,
         trust_code: bool = False,
         network: nn.Module | None = None,
-    ) -> ReplicatedDeployment:
+    ) -> Deployment:
         """Start what `build` wrote.
 
         Parameters
@@ -88,7 +92,7 @@ class Eager:
             With its positional face: what an artefact needs that holds weights alone.
         """
         from autoopt.runtimes.live import read_live
-        from autoopt.runtimes.torch_files import read_program, torch_replica
+        from autoopt.runtimes.torch_files import deployed, read_program
 
         manifest = read_manifest(folder)
         module: Any = (
@@ -96,9 +100,7 @@ class Eager:
             if needs_model(manifest)
             else read_program(folder, manifest, trust_code=trust_code)
         )
-        # A graph holds no state between calls, so replicas share it.
-        replicas = [torch_replica(module, parallel)] * parallel.replicas
-        return ReplicatedDeployment(replicas, parallel, manifest.options["batch"])
+        return deployed(module, manifest, parallel)
 
     def abilities(self, target: Target) -> Mapping[str, str]:
         """Return what torch does in each precision."""

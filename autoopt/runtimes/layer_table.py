@@ -17,6 +17,7 @@ READERS: Mapping[str, str] = MappingProxyType(
         "aotinductor": "aot_layers",
         "eager": "torch_layers",
         "compiled": "torch_layers",
+        "cudagraphs": "torch_layers",
         "onnxruntime": "onnx_layers",
         "openvino": "openvino_layers",
     }
@@ -29,10 +30,15 @@ CODES = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2", "uint1"})
 TABLES = frozenset({"Gather", "embedding"})
 """Operators that only look weights up."""
 
+INTEGER_KERNELS = ("QLinear", "QGemm", "Integer", "DynamicQuantize", " i8", " u8", "_I8", " int8")
+
 COMPUTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "int8": ("QLinear", "QGemm", "Integer", "DynamicQuantize", " i8", " u8", "_I8"),
-        "dynamic int8": ("QLinear", "QGemm", "Integer", "DynamicQuantize", " i8", " u8", "_I8"),
+        "int8": INTEGER_KERNELS,
+        # What is not in integers on a CUDA device is in 16 bits there.
+        "dynamic int8": (*INTEGER_KERNELS, " bfloat16"),
+        "fp8": (" float8", " bfloat16"),
+        "int4": ("int4", " bfloat16"),
         "bfloat16": ("bf16", "bfloat16"),
         # Not the words of bfloat16.
         "float16": (" float16",),

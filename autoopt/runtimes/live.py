@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from autoopt.devices import CPU, placement
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.precision import quantizable
 from autoopt.runtimes.artifact import Manifest, Port, write_manifest
 from autoopt.runtimes.compressed import model_file
+from autoopt.runtimes.device import device_of_artifact
 from autoopt.runtimes.torch_files import HALVES, Half
 
 if TYPE_CHECKING:
@@ -28,7 +30,13 @@ MODEL = "weights.safetensors"
 
 
 def write_live(
-    network: nn.Module, request: Quantization, task: Task, folder: Path, *, reason: str
+    network: nn.Module,
+    request: Quantization,
+    task: Task,
+    folder: Path,
+    *,
+    reason: str,
+    device: str = CPU,
 ) -> Manifest:
     """Write the weights of a network that cannot be exported.
 
@@ -40,6 +48,8 @@ def write_live(
         Where to write.
     reason
         Why it cannot be exported.
+    device
+        Of torch, where it will run.
 
     Raises
     ------
@@ -64,7 +74,12 @@ def write_live(
         model=MODEL,
         inputs=tuple(_port(name, x) for name, x in zip(names, example, strict=True)),
         output=_port("output", output),
-        options={"batch": None, "request": len(example[0]), "threads": task.threads},
+        options={
+            "batch": None,
+            "request": len(example[0]),
+            "threads": task.threads,
+            **placement(device),
+        },
         realised={
             "precision": request.name,
             "storage_only": False,
@@ -107,7 +122,7 @@ def read_live(folder: Path, manifest: Manifest, network: nn.Module | None) -> nn
         raise ArtifactError(
             f"{manifest.model!r} holds another network's weights: {error}"
         ) from error
-    return module.eval()
+    return module.eval().to(device_of_artifact(manifest))
 
 
 def _realised(network: nn.Module, precision: str) -> nn.Module:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
+
+from autoopt.devices import CPU
 
 # The first is the file that the runtime opens; it reads the others, of the same stem, unasked.
 SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -13,10 +16,12 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "aotinductor": (".pt2",),
         "eager": (".pt2",),
         "compiled": (".pt2",),
+        "cudagraphs": (".pt2",),
         "onnxruntime": (".onnx",),
         "openvino": (".xml", ".bin"),
     }
 )
+DEVICE = re.compile(r"cuda:\d{1,3}")
 PACKED = ".gz"
 LIVE = ".safetensors"
 """Ending of weights that eager runs by the model's own code, which no exporter could trace."""
@@ -60,6 +65,9 @@ def broken_option(runtime: str, options: Mapping[str, Any]) -> str | None:
         return f"option 'unpacked' must map files to their sizes in bytes, but got {sizes!r}"
     if runtime == "openvino" and options.get("hint") not in HINTS:
         return f"option 'hint' must be one of {', '.join(HINTS)}, but got {options.get('hint')!r}"
+    device = options.get("device", CPU)
+    if not isinstance(device, str) or not (device == CPU or DEVICE.fullmatch(device)):
+        return f"option 'device' must be 'cpu' or 'cuda:N', but got {device!r}"
     group = options.get("activation_group", 0)
     if type(group) is not int or group < 0:
         return f"option 'activation_group' must be an integer of at least 0, but got {group!r}"

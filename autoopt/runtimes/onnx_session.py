@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from autoopt.devices import CPU, device_of
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.abilities import COMPUTES, NOT_HERE, PRECISIONS, STORED
 from autoopt.runtimes.artifact import Manifest, read_manifest, write_manifest
@@ -40,6 +41,8 @@ class OnnxRuntime:
 
     def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
         """Say beforehand why this runtime cannot realise the request here, or None."""
+        if device_of(target.name) != CPU:
+            return NOT_HERE.format("ONNX Runtime's sessions")
         if request.name == "bfloat16":
             return (
                 "ONNX Runtime has no bfloat16 kernels for convolutions and matrix products on the "

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from autoopt.devices import CPU
 from autoopt.errors import RefusedError
 from autoopt.runtimes import load_runtime
 from autoopt.runtimes.artifact import needs_model, read_manifest
@@ -31,13 +32,29 @@ NO_INTER_OP: Mapping[str, str] = MappingProxyType(
         "aotinductor": _ONE_AFTER_ANOTHER.format("torch"),
         "eager": _ONE_AFTER_ANOTHER.format("torch"),
         "compiled": _ONE_AFTER_ANOTHER.format("torch"),
+        "cudagraphs": _ONE_AFTER_ANOTHER.format("torch"),
         "openvino": _ONE_AFTER_ANOTHER.format("OpenVINO"),
     }
 )
 """Runtimes without threads for several operators at a time, and why."""
 
 
-def refuse_parallel(runtime: str, parallel: Parallel) -> str | None:
+ONE_AT_A_TIME = (
+    "a device answers one request after the other, so replicas, processes, stages, shards, "
+    "gathered requests and operators at a time are for the processor; on {!r} only a batch may be "
+    "given."
+)
+
+
+def refuse_spread(parallel: Parallel, device: str) -> str | None:
+    """Say that a request cannot be spread so on a device, or None."""
+    several = max(parallel.replicas, parallel.divided, parallel.inter_op) > 1
+    if device != CPU and (several or parallel.processes or parallel.gather):
+        return ONE_AT_A_TIME.format(device)
+    return None
+
+
+def refuse_parallel(runtime: str, parallel: Parallel, device: str = CPU) -> str | None:
     """Say why a runtime cannot serve in a parallel configuration on this machine, or None."""
     # Here, because the package reads YAML, which serving needs not.
     from search_spaces.cores import usable_cores
@@ -52,11 +69,13 @@ def refuse_parallel(runtime: str, parallel: Parallel) -> str | None:
         )
     if parallel.inter_op > cores:
         return f"{parallel.inter_op} operators at a time need as many cores, but there are {cores}"
-    return cannot_serve(runtime, parallel)
+    return cannot_serve(runtime, parallel, device)
 
 
-def cannot_serve(runtime: str, parallel: Parallel) -> str | None:
+def cannot_serve(runtime: str, parallel: Parallel, device: str = CPU) -> str | None:
     """Say why a runtime cannot serve in a configuration, however many cores there are, or None."""
+    if reason := refuse_spread(parallel, device):
+        return reason
     if parallel.inter_op > 1 and runtime in NO_INTER_OP:
         return NO_INTER_OP[runtime]
     if parallel.gather and runtime == "compiled":
@@ -123,7 +142,8 @@ def open_artifact(
         If the runtime cannot open the files.
     """
     manifest = read_manifest(folder)
-    if reason := cannot_serve(manifest.runtime, parallel):
+    device = manifest.options.get("device", CPU)
+    if reason := cannot_serve(manifest.runtime, parallel, device):
         raise RefusedError(reason)
     # Only programs of torch can hold code, so only its runtimes know the word.
     trusted = trust_code and plain_name(manifest.model).endswith(".pt2")

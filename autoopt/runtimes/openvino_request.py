@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.devices import CPU, device_of
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Parallel
 from autoopt.precision import quantizable
@@ -53,6 +54,8 @@ class OpenVino:
 
     def refuse(self, request: Quantization, task: Task, target: Target) -> str | None:
         """Say beforehand why this runtime cannot realise the request here, or None."""
+        if device_of(target.name) != CPU:
+            return NOT_HERE.format("OpenVINO's requests")
         if reason := refuse_known(request, "OpenVINO", KNOWN):
             return reason
         if request.name == "bfloat16" and not _has_bfloat16(target):

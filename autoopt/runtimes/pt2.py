@@ -78,7 +78,9 @@ class UntrustedProgramError(ValueError):
     """A `.pt2` file that is damaged, or holds what could run code."""
 
 
-def load_program(path: Path, *, trust_code: bool = False) -> Callable[..., Any]:
+def load_program(
+    path: Path, *, trust_code: bool = False, device: str = "cpu"
+) -> Callable[..., Any]:
     """Return the program in a `.pt2` file as a callable of tensors.
 
     Parameters
@@ -88,6 +90,8 @@ def load_program(path: Path, *, trust_code: bool = False) -> Callable[..., Any]:
     trust_code
         Open the file as torch would, running what it holds (pickles, native code). Only for files
         whose origin you trust.
+    device
+        Of torch, to which the program is brought if it is not the processor.
 
     Raises
     ------
@@ -95,11 +99,11 @@ def load_program(path: Path, *, trust_code: bool = False) -> Callable[..., Any]:
         If the file is damaged or holds what could run code.
     """
     if trust_code:
-        return _load_trusted(path)
+        return _load_trusted(path, device)
     archive = safe_archive(path)
     _import_operators(path, archive)
     try:
-        return torch.export.load(io.BytesIO(archive)).module()
+        return _on_device(torch.export.load(io.BytesIO(archive)), device)
     except _BROKEN as error:
         raise UntrustedProgramError(
             f"{path.name!r} is damaged: torch cannot open it ({type(error).__name__}: {error})."
@@ -120,12 +124,22 @@ def _import_operators(path: Path, archive: bytes) -> None:
         ) from error
 
 
-def _load_trusted(path: Path) -> Callable[..., Any]:
+def _on_device(program: Any, device: str) -> Callable[..., Any]:
+    """Return a program as a callable on a device; what was traced there is there already."""
+    if device != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, device)
+    found: Callable[..., Any] = program.module()
+    return found
+
+
+def _load_trusted(path: Path, device: str) -> Callable[..., Any]:
     """Open a file as torch would: an exported program, or else native code of AOTInductor."""
     with zipfile.ZipFile(path) as archive:
         exported = any(name.endswith(MODEL) for name in archive.namelist())
     if exported:
-        return torch.export.load(path).module()
+        return _on_device(torch.export.load(path), device)
     return cast(Callable[..., Any], torch._inductor.aoti_load_package(str(path)))
 
 

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from autoopt.devices import CPU, device_of, placement
 from autoopt.errors import ArtifactError, RefusedError
 from autoopt.interfaces import Quantization
 from autoopt.precision import quantizable
-from autoopt.runtimes.abilities import COMPUTES, NOT_HERE, PRECISIONS, STORED
+from autoopt.runtimes.abilities import COMPUTES, PRECISIONS, STORED
 from autoopt.runtimes.artifact import Manifest, write_manifest
 from autoopt.runtimes.compressed import model_file
+from autoopt.runtimes.deployment import ReplicatedDeployment
+from autoopt.runtimes.device import DeviceDeployment, device_of_artifact
+from autoopt.runtimes.int8_layers import int8_module, refuse_int8
 from autoopt.runtimes.layers import (
     FLOAT,
     grid_of,
@@ -28,15 +33,25 @@ from autoopt.runtimes.layers import (
 from autoopt.runtimes.packed_layers import pack_layers
 from autoopt.runtimes.program import Exported, export_program, save_program
 from autoopt.runtimes.pt2 import UntrustedProgramError, load_program
-from autoopt.runtimes.torchao_layers import COMPUTED, TORCHAO, refuse_torchao, torchao_module
+from autoopt.runtimes.torchao_layers import (
+    COMPUTED,
+    FEWEST,
+    TORCHAO,
+    refuse_torchao,
+    torchao_module,
+)
 
 if TYPE_CHECKING:
-    from autoopt.interfaces import Array, Parallel, Target
+    from autoopt.interfaces import Array, Deployment, Parallel, Target
     from autoopt.task import Task
 
 MODEL = "model.pt2"
-KNOWN = ("float32", "bfloat16", "float16", "weight_only", "codebook", "binary", *TORCHAO)
-
+KNOWN = (
+    "float32", "bfloat16", "float16", "dynamic", "weight_only", "codebook", "binary", *TORCHAO,
+)  # fmt: skip
+ELSEWHERE = "torch's artefacts run on the processor and on CUDA devices only"
+PLACED = frozenset({"fp8", "int4"})
+"""Precisions that are traced on the device itself, whose kernels alone take them."""
 
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -65,9 +80,12 @@ class Half(nn.Module):
 
 
 def torch_abilities(target: Target) -> dict[str, str]:
-    """Return what torch does in each precision on the processor; oneDNN, its backend, is asked."""
-    if target.name != "cpu":
-        return dict.fromkeys(PRECISIONS, NOT_HERE.format("torch's artefacts"))
+    """Return what torch does in each precision; on the processor oneDNN, its backend, is asked."""
+    device = device_of(target.name)
+    if device.startswith("cuda"):
+        return _device_abilities(torch.cuda.get_device_capability(torch.device(device)))
+    if device != CPU:
+        return dict.fromkeys(PRECISIONS, ELSEWHERE)
     onednn = torch.ops.mkldnn
     halves = {
         "bfloat16": onednn._is_mkldnn_bf16_supported(),
@@ -84,6 +102,28 @@ def torch_abilities(target: Target) -> dict[str, str]:
     }
 
 
+def _device_abilities(capability: tuple[int, int]) -> dict[str, str]:
+    """Return what a CUDA device of a compute capability does in each precision."""
+    slow = "computes, but this device has no tensor cores for it"
+    ampere, integers = capability >= (8, 0), "computes in linear layers"
+    return {
+        "float32": COMPUTES,
+        "bfloat16": COMPUTES if ampere else slow,
+        "float16": COMPUTES if capability >= (7, 0) else slow,
+        "static int8": "not offered in .pt2 files",
+        "dynamic int8": integers if capability >= (7, 5) else "refused: needs capability 7.5",
+        "stored weights": STORED,
+        **{
+            name: integers if capability >= least else f"refused: needs capability {_dotted(least)}"
+            for name, least in FEWEST.items()
+        },
+    }
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
+
+
 def refuse_request(request: Quantization, task: Task, target: Target) -> str | None:
     """Say why files for torch cannot hold what is asked, or None."""
     if request.name == "static":
@@ -91,28 +131,35 @@ def refuse_request(request: Quantization, task: Task, target: Target) -> str | N
             "static quantization is not offered in torch, whose quantizer fails on networks with "
             "residual branches; use onnxruntime or openvino."
         )
-    if request.name == "dynamic":
-        return (
-            "torch's dynamically quantized layers hold packed objects that a .pt2 file cannot "
-            "hold without running code on loading; use onnxruntime."
-        )
+    if request.name == "dynamic" and device_of(target.name) == CPU:
+        return refuse_int8(request, task, target)
     if reason := refuse_known(request, "torch", KNOWN) or refuse_layers(request, task):
         return reason
+    if request.name == "dynamic":
+        return refuse_int8(request, task, target)
     return refuse_torchao(request, task, target) if request.name in TORCHAO else None
 
 
 @dataclass(frozen=True)
 class Realised:
-    """A network traced in the precision asked for, and what was realised of it."""
+    """A network traced in the precision asked for, what was realised of it, and where it runs."""
 
     exported: Exported
     realised: Mapping[str, Any]
+    device: str = CPU
 
 
 def realise(
-    network: nn.Module, request: Quantization, task: Task, exported: Exported | None
+    network: nn.Module,
+    request: Quantization,
+    task: Task,
+    exported: Exported | None,
+    device: str = CPU,
 ) -> Realised:
     """Trace a network in the precision asked for.
+
+    On the processor, wherever it will run, except for what only the device's kernels take: opening
+    the file brings it there.
 
     Raises
     ------
@@ -120,18 +167,21 @@ def realise(
         If torch cannot trace it, or no layer is left that the precision reaches.
     """
     realised: dict[str, Any] = {"precision": request.name, "storage_only": False}
-    module, bits = realised_module(network, request, task)
+    module, bits = realised_module(network, request, task, device)
     if request.name != "float32" or exported is None:
         # The face is positional already, so that keyword networks need no second case.
-        exported = export_program(module, _Positional(task))
+        traced = device if request.name in PLACED else CPU
+        exported = export_program(module, _Positional(task, traced))
     if request.stores:
         precision = stored_precision(request, bits)
         realised |= {"precision": precision, "storage_only": True, "layers": bits}
     elif request.name in TORCHAO:
         stored = request.name == "fp8_weights"
         realised |= {"precision": COMPUTED[request.name], "storage_only": stored, "layers": bits}
+    elif request.name == "dynamic":
+        realised |= {"precision": "dynamic int8", "layers": bits}
     layers = [name for name, count in bits.items() if count != FLOAT]
-    return Realised(exported, {**realised, "layers_quantized": len(layers)})
+    return Realised(exported, {**realised, "layers_quantized": len(layers)}, device)
 
 
 def write_program(
@@ -142,9 +192,10 @@ def write_program(
     folder: Path,
     *,
     exported: Exported | None,
+    device: str = CPU,
 ) -> Manifest:
     """Trace the network in the precision asked for and write the artefact."""
-    found = realise(network, request, task, exported)
+    found = realise(network, request, task, exported, device)
     save_program(found.exported.program, folder / MODEL)
     return write_manifest(folder, torch_manifest(runtime, found, task), [MODEL])
 
@@ -161,15 +212,18 @@ def torch_manifest(runtime: str, found: Realised, task: Task) -> Manifest:
             "batch": exported.fixed,
             "request": len(task.example[0]),
             "threads": task.threads,
+            **placement(found.device),
         },
         realised=found.realised,
     )
 
 
 def realised_module(
-    network: nn.Module, request: Quantization, task: Task
+    network: nn.Module, request: Quantization, task: Task, device: str = CPU
 ) -> tuple[nn.Module, dict[str, int]]:
     """Return the network with its positional face in a precision, and the bits of each layer.
+
+    It lies on `device` where only the kernels there take the precision, else on the processor.
 
     Raises
     ------
@@ -183,9 +237,10 @@ def realised_module(
             quantizable(network), 16
         )
     if request.name in TORCHAO:
-        # What multiplies in these runs on a CUDA device alone; what only stores them, anywhere.
-        device = "cpu" if request.name == "fp8_weights" else "cuda"
-        return torchao_module(network, request, task, device)
+        where = device if request.name in PLACED else CPU
+        return torchao_module(network, request, task, where)
+    if request.name == "dynamic":
+        return int8_module(network, request, task)
     bits = layer_bits(request, list(quantizable(network)))
     grids = {name: grid_of(request, count) for name, count in bits.items() if count != FLOAT}
     if not grids:
@@ -194,10 +249,10 @@ def realised_module(
 
 
 class _Positional:
-    """A task whose network is already wrapped."""
+    """A task whose network is already wrapped, and lies on a device."""
 
-    def __init__(self, task: Task) -> None:
-        self.example = task.example
+    def __init__(self, task: Task, device: str = CPU) -> None:
+        self.example = tuple(x.to(device) for x in task.example)
         self.input_names = task.input_names
 
     def wrapped(self, network: nn.Module) -> nn.Module:
@@ -208,7 +263,7 @@ class _Positional:
 def read_program(
     folder: Path, manifest: Manifest, *, trust_code: bool = False
 ) -> Callable[..., Any]:
-    """Open the artefact's `.pt2` safely.
+    """Open the artefact's `.pt2` safely, on the device that it runs on.
 
     Raises
     ------
@@ -216,8 +271,9 @@ def read_program(
         If it is damaged or holds what could run code.
     """
     try:
+        device = str(device_of_artifact(manifest))
         with model_file(folder, manifest) as model:
-            return load_program(model, trust_code=trust_code)
+            return load_program(model, trust_code=trust_code, device=device)
     except UntrustedProgramError as error:
         raise ArtifactError(str(error)) from error
 
@@ -235,3 +291,27 @@ def torch_replica(module: Callable[..., Any], parallel: Parallel) -> Callable[..
         return output
 
     return call
+
+
+def deployed(call: Callable[..., Any], manifest: Manifest, parallel: Parallel) -> Deployment:
+    """Return a program as it is served: by replicas on the processor, or on its device.
+
+    Replicas share the program, which holds no state between calls.
+    """
+    device, fixed = device_of_artifact(manifest), manifest.options["batch"]
+    if device.type != CPU:
+        return DeviceDeployment(call, device, parallel, fixed)
+    replicas = [torch_replica(call, parallel)] * parallel.replicas
+    return ReplicatedDeployment(replicas, parallel, fixed)
+
+
+def example_arrays(manifest: Manifest, size: int) -> list[Array]:
+    """Return inputs of a plausible range: noise for floats, zeros (a valid index) for integers."""
+    generator = np.random.default_rng(0)
+    arrays: list[Array] = []
+    for port in manifest.inputs:
+        shape = [size if axis is None else axis for axis in port.shape]
+        floating = port.dtype.startswith("float")
+        noise = generator.standard_normal(shape) if floating else np.zeros(shape)
+        arrays.append(noise.astype(port.dtype))
+    return arrays

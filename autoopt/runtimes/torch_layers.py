@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLACES: Mapping[str, int] = {
     "linear": 1, "conv1d": 1, "conv2d": 1, "conv3d": 1, "convolution": 1, "addmm": 2, "mm": 1,
     "matmul": 1, "conv_transpose1d": 1, "conv_transpose2d": 1, "lstm": 2, "gru": 2,
-    "rnn_tanh": 2, "embedding": 0,
+    "rnn_tanh": 2, "embedding": 0, "_int_mm": 1, "_scaled_mm": 1, "_weight_int4pack_mm": 1,
 }  # fmt: skip
 
 

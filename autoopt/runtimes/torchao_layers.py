@@ -83,7 +83,7 @@ def _refuse_target(name: str, target: Target) -> str | None:
 
 
 class OnDevice(nn.Module):
-    """A network on a device in a float type, which takes and gives float32 of the processor.
+    """A network on a device in a float type, which takes and gives float32 there.
 
     Parameters
     ----------
@@ -97,16 +97,19 @@ class OnDevice(nn.Module):
 
     def __init__(self, network: nn.Module, kind: torch.dtype, device: str) -> None:
         super().__init__()
-        self.kind, self.device = kind, torch.device(device)
-        self.network = copy.deepcopy(network).to(device=self.device, dtype=kind).eval()
+        self.kind = kind
+        self.network = copy.deepcopy(network).to(device=torch.device(device), dtype=kind).eval()
+
+    @property
+    def inner(self) -> nn.Module:
+        """The network within its positional face."""
+        found: Any = self.network.network
+        return found  # type: ignore[no-any-return]  # what a face holds is a module
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Bring there, compute, bring back."""
-        there = (
-            x.to(self.device, self.kind) if x.is_floating_point() else x.to(self.device)
-            for x in inputs
-        )
-        result: torch.Tensor = self.network(*there).to("cpu", torch.float32)
+        """Cast, compute, cast back."""
+        cast = (x.to(self.kind) if x.is_floating_point() else x for x in inputs)
+        result: torch.Tensor = self.network(*cast).to(torch.float32)
         return result
 
 
@@ -136,7 +139,7 @@ def torchao_module(
     kind = torch.float32 if request.name == "fp8_weights" else torch.bfloat16
     # Layers are chosen by the names that they have in the network itself.
     inside = OnDevice(task.wrapped(network), kind, device)
-    layers = {name: module for name, module in _inner(inside).named_modules() if name in wanted}
+    layers = {name: module for name, module in inside.inner.named_modules() if name in wanted}
     chosen = {id(module) for module in layers.values()}
 
     def is_chosen(module: nn.Module, name: str) -> bool:
@@ -148,12 +151,6 @@ def torchao_module(
         raise RefusedError(f"torchao left all layers of this network in float ({request.name}).")
     plain: nn.Module = unwrap_tensor_subclass(inside)
     return plain, {**bits, **dict.fromkeys(left, FLOAT)}
-
-
-def _inner(inside: OnDevice) -> nn.Module:
-    """Return the network within its positional face."""
-    found: Any = inside.network.network
-    return found  # type: ignore[no-any-return]  # what a face holds is a module
 
 
 def _config(request: Quantization) -> Any:

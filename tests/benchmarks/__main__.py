@@ -43,7 +43,11 @@ def main(
     if rest and not inspect.signature(benchmark).parameters:
         console.print(f"benchmark {options.name!r} takes no options, but got {' '.join(rest)}")
         return 2
-    report = registry.measure(options.name, partial(benchmark, rest) if rest else benchmark)
+    try:
+        report = registry.measure(options.name, partial(benchmark, rest) if rest else benchmark)
+    except registry.CannotRunError as error:
+        console.print(str(error), markup=False, highlight=False)
+        return 2
     where = environment.describe()
     console.print(_table(options.name, report.figures))
     console.print(_table("environment", where))

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 
+class CannotRunError(Exception):
+    """A benchmark that this machine cannot run; its message is the reason, in a sentence."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What a benchmark gives that has more to say than figures.
@@ -34,6 +38,7 @@ Benchmark = Callable[..., "Mapping[str, float] | Report"]
 BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
         "agreement": "tests.benchmarks.agreement:run",
+        "cuda": "tests.benchmarks.cuda:run",
         "matrix": "tests.benchmarks.matrix:run",
         "matrix-quick": "tests.benchmarks.matrix:run_quick",
         "measurement": "tests.benchmarks.measurement:run",
