@@ -95,8 +95,8 @@ def measure_artifact(
     DivergedError
         If an answer is not finite.
     """
-    runtime = read_artifact(folder)["runtime"]
-    if reason := refuse_parallel(runtime, parallel, device_of(plan.device)):
+    artifact = read_artifact(folder)
+    if reason := refuse_parallel(artifact["runtime"], parallel, device_of(plan.device)):
         raise RefusedError(reason)
     request = [tensor.numpy() for tensor in task.example]
     with closing(open_own(folder, parallel, network=network)) as deployment:
@@ -118,7 +118,6 @@ def measure_artifact(
         environment = environment_of(plan.device)
         readings = {name: _reading(name, probe, plan) for name in plan.objectives}
         test = score(task, deployment, "test")
-    artifact = read_artifact(folder)
     timed = next((reading for reading in readings.values() if reading.speedup), None)
     return Measurement(
         stats=_stats(task, readings),
@@ -130,10 +129,7 @@ def measure_artifact(
         target=plan.device,
         environment=environment,
         protocol={
-            "deployment": {
-                **_deployed(artifact, parallel, request),
-                "task": _asked(task, plan),
-            },
+            "deployment": {**_deployed(artifact, parallel, request), "task": _asked(task, plan)},
             **{name: reading.protocol for name, reading in readings.items() if reading.protocol},
         },
     )
