@@ -83,13 +83,13 @@ def search(
     budget
         Seconds (``300``), a duration (``"5 min"``), or a number of trials (``"60 trials"``).
     space
-        ``"quick"``, ``"balanced"``, ``"thorough"``, or a `SearchSpace`.
+        ``"quick"``, ``"balanced"``, ``"thorough"``, ``"edge"``, ``"cuda"``, or a `SearchSpace`.
     objectives
         Out of ``"quality"`` (or the metric's name), ``"latency"`` (the median), ``"latency_p95"``,
         ``"latency_p99"``, ``"throughput"``, ``"server"`` (highest rate in time), ``"size"``,
-        ``"memory"``, ``"parameters"``, ``"multiply_adds"``, ``"build_time"`` and
-        ``"energy"``; or your own: a function that takes the `Probe` of a candidate and gives a
-        number. Quality is always among them.
+        ``"memory"``, ``"device_memory"``, ``"parameters"``, ``"multiply_adds"``,
+        ``"build_time"`` and ``"energy"``; or your own: a function that takes the `Probe` of a
+        candidate and gives a number. Quality is always among them.
     max_drop
         How much worse than the original the quality may be: 0.01 is one point of accuracy.
     constraints
@@ -134,7 +134,8 @@ def search(
     teachers
         Trained networks of your own; students learn from the mean of them and the model.
     target
-        Where candidates are measured.
+        Where candidates are measured: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. Networks are trained
+        on the processor.
     warm_start
         What worked before: recipes, strategies, exports or folders of searches, of which the front
         is taken. They are tried first; what does not fit here is left out with a note.
