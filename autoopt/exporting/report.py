@@ -31,7 +31,7 @@ pre { background: var(--soft); padding: .9rem; border-radius: .6rem; overflow-x:
   font-size: .85rem; }
 """
 
-SHORT = 60
+SHORT = 44
 """Characters of a table's longest cell up to which its lines are not broken."""
 
 
@@ -133,5 +133,5 @@ def _cell(value: Any) -> str:
             f"{escape(str(key).replace('_', ' '))}: {_cell(item)}" for key, item in value.items()
         )
     if isinstance(value, list | tuple):
-        return ", ".join(map(_cell, value))
+        return ", ".join(map(_cell, value)) or "none"
     return "" if value is None else escape(str(value))

@@ -280,7 +280,7 @@ def _sure(strategy: Strategy, test: OnTest | None) -> list[str]:
         said.append(
             f"The {settings.axes[0].name} was measured on {quality.n} validation samples (95 % "
             f"interval {quality.low:.4g} to {quality.high:.4g}) and selected among {tried} "
-            "candidates, which favours luck; the test part was not looked at."
+            "candidates, which favours luck; the test part had no say in it."
         )
     if test is not None:
         said.append(

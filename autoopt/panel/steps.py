@@ -21,6 +21,9 @@ _FIGURE: Final = 104
 LONGEST: Final = 40
 """Characters of a step's name that have room."""
 
+LONGEST_NOTE: Final = 80
+"""Characters of why a step was not measured that have room beside its name."""
+
 
 class StepRow(TypedDict):
     """One step: its name, and figures with intervals by objective, or why there are none."""
@@ -68,8 +71,9 @@ def _name(row: StepRow, place: int, *, last: bool) -> str:
     line = (
         f'<path d="M0 {middle - _ROW / 2:.1f}H{WIDTH}" stroke="currentColor" stroke-opacity=".12"/>'
     )
-    note = row["missing"][:90]
+    note = row["missing"]
     if note:
+        note = note if len(note) <= LONGEST_NOTE else f"{note[: LONGEST_NOTE - 1]}…"
         note = f'<text x="{_NAMES}" y="{middle + 4:.1f}" opacity=".65">{escape(note)}</text>'
     return (
         f'{line}<text x="0" y="{middle + 4:.1f}"{weight}><title>{escape(row["name"])}</title>'
