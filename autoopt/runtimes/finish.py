@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.devices import CPU
 from autoopt.interfaces import Parallel
 from autoopt.precision import left_out
 from autoopt.runtimes.agreement import check_agreement
@@ -14,11 +15,28 @@ from autoopt.runtimes.artifact import Manifest, write_manifest
 from autoopt.runtimes.compressed import store_compactly
 from autoopt.runtimes.layer_table import COMPUTED, READERS, read_layers, stayed_in_float32
 
+TF32 = "float16, by TF32"
+"""How tensor cores may round float32: 10 bits behind the point, as float16 has."""
+
 if TYPE_CHECKING:
     from torch import nn
 
     from autoopt.interfaces import Deployment
     from autoopt.task import Task
+
+
+def precision_on(device: str, precision: str) -> str:
+    """Return the precision that float32 has on a device: CUDA's TF32 rounds like float16.
+
+    Torch lets tensor cores round the operands of convolutions so, and of products where it is told
+    to (``torch.backends.cuda.matmul.allow_tf32``).
+    """
+    if device == CPU or precision != "float32":
+        return precision
+    import torch
+
+    rounds = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    return TF32 if rounds else precision
 
 
 def finish_build(
@@ -40,10 +58,13 @@ def finish_build(
     deployment = load(folder, Parallel(threads=task.threads))
     try:
         precision = manifest.realised["precision"]
-        agreement = check_agreement(network, deployment, task, precision=precision)
+        rounded = precision_on(manifest.options.get("device", CPU), precision)
+        agreement = check_agreement(network, deployment, task, precision=rounded)
     finally:
         deployment.close()
     realised = {**manifest.realised, "agreement": agreement}
+    if rounded != precision:
+        realised["rounded_as"] = rounded
     if (listed := realised.get("layers")) is not None:
         # What the runtime lists has its bits; what it could not reach is said.
         left = [name for name in left_out(network) if name not in listed]
