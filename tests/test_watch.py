@@ -29,6 +29,7 @@ from autoopt.techniques import TECHNIQUES, _training, load_technique
 from autoopt.techniques.distill_inside import DistillFeatures
 from autoopt.techniques.finetune import FineTune
 from autoopt.watch import Watch, best_possible
+from tests.benchmarks import early_stop
 from tests.fakes import FakeExecutor, small_space, usual_answer
 from tests.small_searches import narrow, start
 from tests.technique_models import task_of
@@ -158,6 +159,15 @@ def test_every_recovery_that_says_so_can_be_watched() -> None:
     assert watched == {
         "finetune", "distill", "distill_logits", "distill_features", "distill_attention"
     }  # fmt: skip
+
+
+def test_the_benchmark_counts_the_epochs_that_were_trained() -> None:
+    task, technique, student = next(early_stop.trainings())
+    whole, barred = early_stop.watched(None), early_stop.watched(9.0)
+    technique.apply(student, task, whole)
+    with pytest.raises(StoppedEarlyError):
+        technique.apply(student, task, barred)
+    assert 2 == barred.count.epochs < whole.count.epochs <= technique.epochs
 
 
 # ------------------------------------------------------------------ the workplace

@@ -224,6 +224,12 @@ def judged_loss(network: nn.Module, task: Task) -> float:
     return _judge(copy.deepcopy(network), task)[0]
 
 
+def judged_score(network: nn.Module, task: Task) -> float:
+    """Return the metric of a network on the validation part, more is better."""
+    quality = _judge(copy.deepcopy(network), task)[1]
+    return quality if task.metric.direction == "maximize" else -quality
+
+
 @torch.no_grad()
 def _judge(network: nn.Module, task: Task) -> tuple[float, float]:
     """Return loss and metric on the validation part."""

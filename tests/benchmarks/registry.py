@@ -39,6 +39,7 @@ BENCHMARKS: Mapping[str, str] = MappingProxyType(
     {
         "agreement": "tests.benchmarks.agreement:run",
         "cuda": "tests.benchmarks.cuda:run",
+        "early-stop": "tests.benchmarks.early_stop:run",
         "matrix": "tests.benchmarks.matrix:run",
         "matrix-quick": "tests.benchmarks.matrix:run_quick",
         "measurement": "tests.benchmarks.measurement:run",
