@@ -72,6 +72,31 @@ def test_a_layer_is_matched_by_kind_depth_and_name():
     assert named == "q"
 
 
+PLAIN = tuple(Layer(name, "convolution" if name in "04" else "linear") for name in ("0", "4", "8"))
+
+
+def test_a_name_counts_only_where_it_plays_the_same_part():
+    deeper = net("0", "2", "4", "6", "8", "10")
+    # A head is matched with the head, whatever else bears its number there.
+    assert counterparts("8", PLAIN, deeper) == ("10",)
+    assert counterparts("0", PLAIN, deeper) == ()  # a convolution, of which there are none
+    assert counterparts("4", net("0", "2", "4"), deeper) == ("10",)
+    assert counterparts("10", deeper, net("0", "10", "12", "14")) == ("14",)
+    # An inner layer far from where it was is found by its depth.
+    blocks = tuple(Layer(f"b.{i}.fc", "linear") for i in range(12))
+    short = (*blocks[:4], Layer("head", "linear"))
+    (found,) = counterparts("b.3.fc", short, (*blocks, Layer("head", "linear")))
+    assert found in {"b.8.fc", "b.9.fc"}
+    # Of a source that is not known the name is all there is.
+    assert counterparts("8", (), deeper) == ("8",)
+
+
+def test_a_stage_counts_only_where_it_plays_the_same_part():
+    assert counterparts("a.1", SMALL, SMALL) == ("a.1",)
+    found = counterparts("b.1", LARGE, net("b.0.c", "b.1.c"))
+    assert found != ("b.1",)
+
+
 def test_a_stage_becomes_the_layers_at_its_depths():
     found = counterparts("a.1", SMALL, LARGE)
     assert found
@@ -130,6 +155,20 @@ def test_settings_that_name_layers_name_those_of_the_other_model():
     (change,) = changes
     assert "stem.c became 0" in change.reason
     assert "head became 8" in change.reason
+
+
+def test_numbers_that_mean_other_layers_in_the_other_model_are_listed():
+    sizes = [nn.Linear(64, 24), *(nn.Linear(24, 24) for _ in range(4)), nn.Linear(24, 10)]
+    deeper = nn.Sequential(*(part for layer in sizes for part in (layer, nn.ReLU())))[:-1]
+    recipe = Recipe.of(
+        {"quantization": ("per_layer", {"layers": "0=8, 8=8", "bits": 4}),
+         "runtime": ("onnxruntime", {})}
+    )  # fmt: skip
+    fitted, changes = fitting(deeper, digits()).fit(recipe, layers_of(trained_cnn()))
+    assert fitted["quantization"].settings["layers"] == "10=8"
+    (change,) = changes
+    assert "0 has no counterpart here" in change.reason
+    assert "8 became 10" in change.reason
 
 
 def test_the_layers_of_a_network_are_those_with_weights():

@@ -15,6 +15,9 @@ from autoopt.precision import Weight, quantizable
 NAME_WEIGHT = 0.25
 """How far apart in depth two layers may be for a common name to make up for it."""
 
+NAME_REACH = 0.4
+"""How far apart in depth two layers of one whole name may be to be taken for the same."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -56,13 +59,13 @@ def counterparts(name: str, source: Sequence[Layer], target: Sequence[Layer]) ->
     Returns
     -------
     tuple of str
-        The name itself where the target has it; else one layer for a layer, and for a stage all
-        layers at its depths. Empty where the source does not know the name, or no layer of the
-        target is of its kind.
+        The name itself where the target has it and it plays the same part there, or the source
+        does not know it; else one layer for a layer, and for a stage all layers at its depths.
+        Empty where neither knows the name, or no layer of the target is of its kind.
     """
-    if any(_within(layer.name, name) for layer in target):
+    places, there = _places(name, source), _places(name, target)
+    if there and (not places or _part_is_same(places, source, there, target)):
         return (name,)
-    places = [place for place, layer in enumerate(source) if _within(layer.name, name)]
     if not places:
         return ()
     kinds = {source[place].kind for place in places}
@@ -85,6 +88,28 @@ def counterparts(name: str, source: Sequence[Layer], target: Sequence[Layer]) ->
         return abs(_depth(item[0], target) - _depth(places[0], source)) - NAME_WEIGHT * named
 
     return (min(alike, key=distance)[1].name,) if alike else ()
+
+
+def _places(name: str, layers: Sequence[Layer]) -> list[int]:
+    return [place for place, layer in enumerate(layers) if _within(layer.name, name)]
+
+
+def _part_is_same(
+    places: Sequence[int], source: Sequence[Layer], there: Sequence[int], target: Sequence[Layer]
+) -> bool:
+    """Say whether layers of one name agree in kind, in being first or last, and about in depth.
+
+    Names of plain sequences are numbers, which say nothing of what a layer does.
+    """
+    if {source[place].kind for place in places} != {target[place].kind for place in there}:
+        return False
+    if (0 in places) != (0 in there):
+        return False
+    if (len(source) - 1 in places) != (len(target) - 1 in there):
+        return False
+    middle = (_depth(places[0], source) + _depth(places[-1], source)) / 2
+    other = (_depth(there[0], target) + _depth(there[-1], target)) / 2
+    return abs(middle - other) <= NAME_REACH
 
 
 def _within(layer: str, name: str) -> bool:
