@@ -26,7 +26,7 @@ from autoopt.errors import ArtifactError, RefusedError
 from autoopt.runtimes.artifact import Manifest, needs_model, read_manifest, write_manifest
 from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.manifest_rules import PACKED
-from autoopt.runtimes.program import save_program
+from autoopt.runtimes.program import TRACING_FAILS, save_program
 from autoopt.runtimes.pt2 import WEIGHTS, load_program
 from autoopt.task.causal import language_model, refuse_decoding, token_input
 
@@ -118,7 +118,7 @@ def add_decoder(module: nn.Module, task: Task, folder: Path) -> None:
     tokens = task.example[place]
     try:
         programs = _traced(model.eval(), tokens)
-    except Exception as error:  # a tracer raises whatever the model's code does
+    except TRACING_FAILS as error:
         said = " ".join(str(error).split())[:300]
         raise RefusedError(
             f"the cache of {type(model).__name__} cannot be traced ({type(error).__name__}: {said})"

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 _STANDARD = sysconfig.get_paths()["stdlib"]
 
 
+TRACING_FAILS = (
+    RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError,
+)  # fmt: skip
+"""What torch raises over a network that it cannot trace; most of its own errors are among them."""
+
+
 class Traceable(Protocol):
     """What tracing takes from a task."""
 
@@ -91,7 +97,6 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
     import torch
 
     module = task.wrapped(network).eval()
-    reasons = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError)
     # One sample would be taken for a constant.
     example = tuple(torch.cat([x, x]) if len(x) == 1 else x for x in task.example)
     # A copy: an exported program shares memory with what it is given.
@@ -103,11 +108,11 @@ def export_program(network: nn.Module, task: Traceable) -> Exported:
             program = torch.export.export(
                 module, example, dynamic_shapes=_axes(module, len(example), {0: batch})
             )
-        except reasons:
+        except TRACING_FAILS:
             example, fixed = tuple(x.detach().clone() for x in task.example), len(task.example[0])
             try:
                 program = torch.export.export(module, example)
-            except reasons as error:
+            except TRACING_FAILS as error:
                 raise UntraceableError(
                     f"torch.export cannot trace this network ({_first_line(error)})"
                     f"{_broken_at(error)}; rewrite what depends on the values of tensors."
