@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -98,6 +99,10 @@ def has_cuda(task: Task) -> bool:
     return torch.cuda.is_available()
 
 
+def has_torchao(task: Task) -> bool:
+    return importlib.util.find_spec("torchao") is not None
+
+
 NEEDS: Mapping[str, Need] = {
     "batch_norm": Need(has_batch_norm, "no batch norm"),
     "heads": Need(has_heads, "no attention heads"),
@@ -106,6 +111,7 @@ NEEDS: Mapping[str, Need] = {
     "positions": Need(has_positions, "no layer works over space or time"),
     "recurrent": Need(has_recurrent, "no recurrent layers"),
     "cuda": Need(has_cuda, "no CUDA device"),
+    "torchao": Need(has_torchao, "no torchao"),
 }
 
 # Option, or setting and value, to what it needs.
@@ -119,6 +125,8 @@ NEEDED_BY: Mapping[str, str] = {
     "blocks": "blocks",
     "recurrent": "recurrent",
     "fp8": "cuda",
+    # Stored so, and computed in float wherever it runs.
+    "mode=weight_only": "torchao",
     "int4": "cuda",
 }
 
@@ -126,8 +134,6 @@ NEEDED_BY: Mapping[str, str] = {
 def lacking(technique: str, task: Task) -> str | None:
     """Return what a task lacks for a technique (``option`` or ``option[setting=value]``)."""
     option, _, variant = technique.partition("[")
-    for key in (option, variant.rstrip("]")):
-        need = NEEDS.get(NEEDED_BY.get(key, ""))
-        if need is not None and not need.there(task):
-            return need.lacking
-    return None
+    setting = variant.rstrip("]")
+    need = NEEDS.get(NEEDED_BY.get(setting if setting in NEEDED_BY else option, ""))
+    return None if need is None or need.there(task) else need.lacking

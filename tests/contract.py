@@ -67,6 +67,7 @@ SKILL_OF = {
     # Ranges by minimum and maximum are wide where attention or gates have rare large values.
     "static_int8": 0.5,
     "calibrated_int8": 0.5,
+    "qat[bits=8]": 0.5,
     # A sign a weight, never trained for.
     "binary": 0.4,
     "codebook": 0.5,
@@ -91,6 +92,12 @@ WEIGHTS_ONLY = frozenset({"regrow", "rounded"})
 
 HURT, RUIN = 0.3, 10.0
 """Noise in a weight, of its layer's spread, that leaves something to recover, and nothing."""
+
+LOST = 0.6
+"""A recovery shows what it is worth on a network that has no more than this share of the skill."""
+
+GAINED = 0.05
+"""Share of the skill that it must bring back there."""
 
 ZEROS = 0.02
 """Share of the weights that must have become zero to count as sparser."""
@@ -196,7 +203,19 @@ class Contract:
         if not (_state_differs(hurt, network) or self._improves_a_ruin(technique)):
             raise AssertionError("no weight and no statistic has changed")
         after = self._check_skill(subject, network)
-        return f"{before:.3f} before; {after}"
+        return f"{before:.3f} before; {after}; {self._check_gain(technique)}"
+
+    def _check_gain(self, technique: Technique) -> str:
+        """Hold that much of what a network has lost comes back."""
+        for worse in range(12):
+            hurt = _hurt(self.task.model, HURT * 1.5**worse)
+            before = self._skill(quality(self.task, hurt))
+            if before < LOST:
+                break
+        after = self._skill(quality(self.task, technique.apply(hurt, self.task)))
+        words = f"from {before:.2f} to {after:.2f} of the skill"
+        assert after > before + GAINED, f"{words}: nothing has been recovered"
+        return words
 
     def _improves_a_ruin(self, technique: Technique) -> bool:
         """Say whether a recovery that kept its start, better than every epoch, trains at all."""
@@ -294,21 +313,25 @@ class Contract:
 
     def _skill_words(self, subject: Subject, value: float) -> str:
         """Hold the bound of quality and say what is left."""
-        skill = (value - self.guessing) / (self.original - self.guessing)
+        skill = self._skill(value)
         least = least_skill(subject, self.architecture)
-        name = self.task.metric.name
-        words = f"{name} {value:.3f} instead of {self.original:.3f}"
-        if self.task.metric.direction == "minimize":
-            # The way is measured in bits, not in perplexity.
-            logs = np.log([value, self.guessing, self.original])
-            skill = float((logs[1] - logs[0]) / (logs[1] - logs[2]))
+        words = f"{self.task.metric.name} {value:.3f} instead of {self.original:.3f}"
         assert skill > least, f"{words}: {skill:.2f} of the skill is left, not more than {least}"
         return words
+
+    def _skill(self, value: float) -> float:
+        """Return the share of the way from guessing to the original."""
+        if self.task.metric.direction == "maximize":
+            return (value - self.guessing) / (self.original - self.guessing)
+        # The way is measured in bits, not in perplexity.
+        logs = np.log([value, self.guessing, self.original])
+        return float((logs[1] - logs[0]) / (logs[1] - logs[2]))
 
 
 def least_skill(subject: Subject, architecture: str) -> float:
     """Return the share of the skill that more must be left of."""
-    usual = SKILL_OF.get(subject.option, SKILL_KEPT[subject.slot])
+    by_option = SKILL_OF.get(subject.option, SKILL_KEPT[subject.slot])
+    usual = SKILL_OF.get(subject.name, by_option)
     own = SKILL_ON.get((architecture, subject.option), usual)
     return max(own, LEAST.get(architecture, 0.0))
 

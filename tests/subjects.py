@@ -44,6 +44,12 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "svd": ({"scheme": "spatial"},),
     "static_int8": ({"granularity": "per_tensor"},),
     "calibrated_int8": ({"sensitive": 0.25},),
+    "dynamic_int8": ({"granularity": "per_group"},),
+    "weight_only": ({"granularity": "per_tensor"},),
+    "qat": ({"bits": 8},),
+    "blocks": ({"importance": "similarity"},),
+    "mixed": ({"bits": 2},),
+    "fp8": ({"mode": "weight_only"},),
     "packed": ({"bits": 2, "scheme": "affine"},),
 }
 """Settings, besides the usual ones, that take another way through a technique."""

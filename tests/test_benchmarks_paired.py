@@ -53,9 +53,22 @@ def test_figures_can_be_chosen_and_unknown_ones_are_named(monkeypatch: pytest.Mo
         raise AssertionError("was not asked for")
 
     monkeypatch.setattr(techniques, "FIGURES", (planted, other))
-    assert techniques.run(["planted"]) == {"planted": 1.0}
+    assert techniques.run(["planted"]).figures == {"planted": 1.0}
     with pytest.raises(ValueError, match=r"unknown figures \['plantet'\]; known: planted, other"):
         techniques.run(["plantet"])
+
+
+def test_what_was_not_shown_or_not_at_a_fair_setting_is_missed():
+    fair = dict.fromkeys(("a", "b", "text_a", "text_b"), 1.0)
+    fair |= {f"{name}_weaker_loses": 10.0 for name in fair}
+    assert techniques.short({**fair, "int8_worst_drop": 0.5}) == []
+    assert techniques.short({**fair, "a": -1.0}) == []
+    (said,) = techniques.short({**fair, "text_a": -1.0, "text_b": 0.0})
+    assert "text_a, text_b" in said
+    (said,) = techniques.short({**fair, "b_weaker_loses": 2.4})
+    assert said.startswith("b: the weaker way loses 2.4 points")
+    (said,) = techniques.short({**fair, "int8_worst_drop": 0.6})
+    assert "at most 0.5" in said
 
 
 def test_how_far_it_is_is_said_where_no_terminal_is():

@@ -21,6 +21,7 @@ from autoopt.recipe import Recipe
 from autoopt.runtimes.artifact import read_manifest
 from autoopt.targets import load_target
 from autoopt.task import make_task
+from search_spaces import Choice
 from tests.runtime_builds import tiny_task
 from tests.small_searches import narrow
 from tests.technique_models import task_of
@@ -189,6 +190,15 @@ def test_what_a_runtime_cannot_do_is_refused_beforehand(tmp_path: Path) -> None:
         made.build_artifact(original().replaced(quantization=static))
     asked = list(survey(made, narrow(quantization=["static_int8"])))
     assert [when["runtime"]["option"] for when, ask in asked if ask()] == ["eager"]
+
+
+def test_settings_out_of_their_bounds_are_refused_beforehand(tmp_path: Path) -> None:
+    space = narrow(pruning=["magnitude"]).extend(pruning={"magnitude": {"ratio": Choice([1.5])}})
+    refused = [(when, ask()) for when, ask in survey(bench(tmp_path), space) if ask()]
+    settings = [when["pruning"] for when, _ in refused if "pruning" in when]
+    assert settings
+    assert {chosen.get("ratio") for chosen in settings} == {1.5}
+    assert all("1.5" in str(reason) for _, reason in refused)
 
 
 def test_a_half_written_entry_is_not_found(tmp_path: Path, monkeypatch: Any) -> None:

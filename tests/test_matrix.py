@@ -23,7 +23,8 @@ from tests import contract
 from tests.applicability import NEEDED_BY, NEEDS, lacking
 from tests.architectures import ARCHITECTURES, trained_task, untrained_task
 from tests.benchmarks import matrix
-from tests.benchmarks.matrix import PROMISED, QUICK, cells, report, run, short
+from tests.benchmarks.matrix import PROMISED, QUICK, cells, report, run
+from tests.benchmarks.registry import below
 from tests.contract import Cell, Contract, guessed_quality, least_skill, quality
 from tests.promised import promised_saving
 from tests.subjects import SLOTS, VARIANTS, Subject, subjects
@@ -242,6 +243,29 @@ def test_the_contract_judges(
     assert reason in found[1]
 
 
+class Shaking:
+    """A recovery that only moves the weights about."""
+
+    slot: ClassVar[str] = "recovery"
+
+    def refuse(self, task: Any, target: Any) -> str | None:
+        return None
+
+    def apply(self, model: nn.Module, task: Any) -> nn.Module:
+        network = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.01 * parameter.abs().mean() * torch.randn_like(parameter))
+        return network
+
+
+def test_a_recovery_that_brings_nothing_back_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contract, "load_technique", lambda *names: Shaking)
+    judge = Contract(trained_task("mlp"), tmp_path)
+    outcome, reason = judge.check(Subject("recovery", "planted", {}, "planted"))
+    assert (outcome, "nothing has been recovered" in reason) == ("failed", True), reason
+
+
 @pytest.mark.parametrize(("architecture", "least"), [("", 0.0), ("mlp", 0.9)])
 def test_what_only_guesses_fails(
     architecture: str, least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -358,8 +382,8 @@ def test_the_matrix_says_what_it_misses(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_each_promise_is_held_on_its_own(name: str):
     kept = dict(PROMISED)
-    assert short(kept) == []
-    (said,) = short({**kept, name: 0.99 * kept[name]})
+    assert below(kept, PROMISED) == []
+    (said,) = below({**kept, name: 0.99 * kept[name]}, PROMISED)
     assert said.startswith(name)
 
 

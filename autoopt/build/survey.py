@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from search_spaces import NEUTRAL, STAGES, SearchSpace
 if TYPE_CHECKING:
     from autoopt.build.bench import Bench
 
+MOST_LOOKED_AT = 2000
+"""Combinations of settings of one option; with more, a wrong one fails when it is tried."""
+
 Question = Callable[[], str | None]
 
 
@@ -26,6 +30,9 @@ def survey(bench: Bench, space: SearchSpace) -> Iterator[tuple[dict[str, Any], Q
                 continue
             ask = partial(_refuses, bench, slot, option, space.usual(slot, option))
             yield {slot: {"option": option}}, ask
+            for settings in _combinations(space, slot, option):
+                if reason := _out_of_bounds(bench, slot, option, settings):
+                    yield {slot: {"option": option, **settings}}, partial(str, reason)
     for runtime in space.slots["runtime"]:
         for option, settings in _requests(space):
             when = {
@@ -43,6 +50,24 @@ def _refuses(bench: Bench, slot: str, option: str, settings: Mapping[str, Any]) 
     cls = bench.techniques.get(option) or load_technique(slot, option)
     reason: str | None = cls(**settings).refuse(bench.task, bench.target)
     return reason
+
+
+def _combinations(space: SearchSpace, slot: str, option: str) -> Iterator[dict[str, Any]]:
+    """Yield the settings of an option, where they can be listed and are not too many to look at."""
+    dimensions = space.slots[slot][option]
+    if math.prod(dimension.size for dimension in dimensions.values()) <= MOST_LOOKED_AT:
+        for values in itertools.product(*(d.values_list() for d in dimensions.values())):
+            yield dict(zip(dimensions, values, strict=True))
+
+
+def _out_of_bounds(bench: Bench, slot: str, option: str, settings: Mapping[str, Any]) -> str | None:
+    """Return what a technique says when it is made with settings that it does not take, or None."""
+    cls = bench.techniques.get(option) or load_technique(slot, option)
+    try:
+        cls(**settings)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _cannot_run(bench: Bench, runtime: str, option: str, settings: Mapping[str, Any]) -> str | None:

@@ -26,11 +26,21 @@ class Form:
         Axis of the outputs that holds the classes; None without classes.
     probabilities
         Scores of labels are probabilities; otherwise they are logits.
+    shift
+        For tokens, how far the target of a place lies behind it; see `NextTokenLoss`.
     """
 
     name: Literal["classes", "tokens", "labels", "values", "unknown"] = "unknown"
     axis: int | None = None
     probabilities: bool = False
+    shift: int = 0
+
+    @property
+    def of_classes(self) -> CrossEntropy | NextTokenLoss | None:
+        """What knows which places of outputs count, whatever the loss; None without classes."""
+        if self.axis is None:
+            return None
+        return NextTokenLoss(self.shift) if self.name == "tokens" else CrossEntropy(self.axis)
 
 
 def form_of(loss: Loss) -> Form:
@@ -40,5 +50,5 @@ def form_of(loss: Loss) -> Form:
     if isinstance(loss, MeanSquaredError):
         return Form("values")
     if isinstance(loss, NextTokenLoss):
-        return Form("tokens", loss.axis)
+        return Form("tokens", loss.axis, shift=loss.shift)
     return Form("classes", loss.axis) if isinstance(loss, CrossEntropy) else Form()

@@ -57,12 +57,17 @@ def changes(model: nn.Module, task: Task, names: Sequence[str]) -> dict[str, flo
     found: dict[str, float] = {}
 
     def look(name: str, inputs: tuple[Any, ...], output: Any) -> None:
-        before, after = inputs[0].flatten(1), output.flatten(1)
+        before, after = (_real(x).flatten(1) for x in (inputs[0], output))
         found[name] = 1 - float(F.cosine_similarity(before, after).mean())
 
     count = min(_SAMPLES, len(task.calibration))
     _run(model, task, task.calibration.inputs(count), names, look)
     return found
+
+
+def _real(x: Tensor) -> Tensor:
+    """Return complex numbers as pairs, which lie at the same angle to each other."""
+    return torch.view_as_real(x) if x.is_complex() else x
 
 
 def _shape_preserving(model: nn.Module, task: Task) -> list[str]:

@@ -75,6 +75,8 @@ def read_layers(text: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = (part.strip() for part in entry.partition("="))
+        if name in shares:
+            raise ValueError(f"`layers` must name each layer once, but got {name!r} twice.")
         try:
             shares[name] = float(value)
         except ValueError:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from autoopt.task.language import NextTokenLoss
-from autoopt.task.loss import BinaryCrossEntropy, CrossEntropy
+from autoopt.task.loss import BinaryCrossEntropy
 from autoopt.techniques._bounds import check_number
 from autoopt.techniques._training import Loss, check_course, train
 
@@ -117,10 +116,12 @@ def blended(
 
 def _counted(task: Task, targets: Tensor, outputs: Tensor, taught: Tensor) -> tuple[Tensor, Tensor]:
     """Return of both outputs the places that the loss counts; without classes all, as they are."""
-    if not isinstance(task.loss, CrossEntropy | NextTokenLoss):
+    # Of what the outputs say, not of the loss: that may be the person's own.
+    classes = task.form.of_classes
+    if classes is None:
         return outputs, taught
-    counted = task.loss.counted(outputs, targets)
-    outputs, taught = (x.movedim(task.loss.axis, -1) for x in (outputs, taught))
+    counted = classes.counted(outputs, targets)
+    outputs, taught = (x.movedim(classes.axis, -1) for x in (outputs, taught))
     # Without copies where nothing is ignored, as nearly always.
     return (outputs, taught) if bool(counted.all()) else (outputs[counted], taught[counted])
 

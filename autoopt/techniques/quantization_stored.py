@@ -257,7 +257,10 @@ class PerLayer:
     def request(self) -> Quantization:
         """Return the request."""
         pairs = [_assigned(item) for item in self.layers.split(",") if item.strip()]
-        return Quantization("weight_only", self.bits, layers=tuple(sorted(dict(pairs).items())))
+        names = [name for name, _ in pairs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"`layers` must name each layer once, but got {twice[0]!r} twice.")
+        return Quantization("weight_only", self.bits, layers=tuple(sorted(pairs)))
 
 
 def _assigned(item: str) -> tuple[str, int]:

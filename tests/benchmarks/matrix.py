@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from tests.architectures import ARCHITECTURES, trained_task
 from tests.benchmarks.progress import told
-from tests.benchmarks.registry import Report
+from tests.benchmarks.registry import Report, below
 from tests.contract import Cell, Contract
 from tests.subjects import Subject, subjects
 
@@ -47,16 +47,7 @@ def run(names: Sequence[str] = ()) -> Report:
             f"unknown architectures {sorted(unknown)}; known: {', '.join(ARCHITECTURES)}"
         )
     made = report(cells(_watched(names or ARCHITECTURES)), console=Console(width=WIDEST))
-    return made if names else replace(made, missed=[*made.missed, *short(made.figures)])
-
-
-def short(figures: Mapping[str, float]) -> list[str]:
-    """Say which figures of the whole matrix are less than promised."""
-    return [
-        f"{name} is {figures[name]:.3g}, at least {least} is promised"
-        for name, least in PROMISED.items()
-        if figures[name] < least
-    ]
+    return made if names else replace(made, missed=[*made.missed, *below(made.figures, PROMISED)])
 
 
 def run_quick() -> Report:

@@ -32,6 +32,15 @@ class Report:
     missed: Sequence[str] = ()
 
 
+def below(figures: Mapping[str, float], promised: Mapping[str, float]) -> list[str]:
+    """Say which figures are less than promised."""
+    return [
+        f"{name} is {figures[name]:.3g}, at least {least} is promised"
+        for name, least in promised.items()
+        if figures[name] < least
+    ]
+
+
 Benchmark = Callable[..., "Mapping[str, float] | Report"]
 """Returns its figures; one that has options of its own takes them as a list of words."""
 
