@@ -12,6 +12,9 @@ from autoopt.recipe import Recipe
 FailureKind = Literal[
     "refused", "over_cap", "stopped", "error", "diverged", "out_of_memory", "crashed", "timed_out"
 ]
+PASSING = ("over_cap", "stopped", "out_of_memory", "crashed", "timed_out")
+"""Kinds after which the recipe may well be built another time."""
+
 Role = Literal["original", "baseline", "uniform", "given", "search"]
 
 
@@ -41,6 +44,11 @@ class Failure:
     message: str
     log: str = ""
     slots: tuple[str, ...] = ()
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it tells of a search's thrift, or of a chance, and nothing of the recipe."""
+        return self.kind in PASSING
 
     @property
     def bars_network(self) -> bool:

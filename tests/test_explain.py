@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,26 @@ import autoopt
 from autoopt.controller import importances
 from autoopt.controller.job import LOG
 from autoopt.errors import ArtifactError, DataError, FolderError, SearchError
-from autoopt.handle.ablation import FOLDER, steps_to, with_records
+from autoopt.handle.ablation import (
+    FOLDER,
+    attempted,
+    measure_missing,
+    steps_to,
+    tried,
+    with_records,
+)
+from autoopt.handle.explain import task_given
 from autoopt.handle.explanation import Explanation
 from autoopt.handle.export import FORMATS
 from autoopt.handle.next_steps import next_steps
 from autoopt.handle.on_test import on_test
 from autoopt.handle.search_explanation import explain_search
+from autoopt.handle.strategy import Given, Strategy
 from autoopt.measurement import Stat
 from autoopt.panel.messages import Objective
 from autoopt.panel.steps import StepRow, steps_svg
 from autoopt.recipe import Recipe
+from autoopt.record import Failure, FailureKind
 from autoopt.task import make_task
 from tests.record_builds import AXES, SMALL, Story, failed, measured
 from tests.small_searches import (
@@ -74,6 +84,36 @@ def test_records_of_both_logs_are_on_one_scale():
     assert found.stat("size") == Stat.exact(2.0, "MB")
     assert steps[-1].record == main.history.records[1]
     assert steps[2].record is None
+
+
+@pytest.mark.parametrize("kind", ["stopped", "over_cap", "timed_out", "crashed", "out_of_memory"])
+def test_what_a_search_gave_up_says_nothing_of_the_recipe(kind):
+    told, beside = Story(), Story()
+    told.record(measured(0, 0.9, 10, 4, role="original"))
+    told.record(replace(failed(1), outcome=Failure("network", kind, "given up after 1 epoch")))
+    assert tried(SMALL, told.history) is None
+    assert with_records(steps_to(SMALL), told.history)[-1].record is None
+    # Once it was measured beside the search, that counts.
+    beside.record(measured(1, 0.8, 2, 1, recipe=SMALL))
+    assert tried(SMALL, told.history, beside.history) == beside.history.records[0]
+
+
+def test_beside_a_search_only_a_refusal_is_a_last_word():
+    told = Story()
+    kinds: list[tuple[FailureKind, bool]] = [
+        ("refused", True), ("error", False), ("crashed", False)
+    ]  # fmt: skip
+    for kind, settled in kinds:
+        beside = Story()
+        failure = Failure("network", kind, "why")
+        beside.record(replace(failed(1), outcome=failure))
+        assert (tried(SMALL, told.history, beside.history) is not None) == settled
+        # What happened the last time is said all the same.
+        found = attempted(SMALL, told.history, beside.history)
+        assert found is not None
+        assert found.failure == failure
+    told.record(replace(failed(1), outcome=Failure("network", "error", "why")))
+    assert tried(SMALL, told.history) == told.history.records[0]
 
 
 # ------------------------------------------------------------------ the test part
@@ -307,6 +347,52 @@ def test_a_strategy_is_explained_from_its_log_and_completed_by_measuring(copied)
     with pytest.raises(FolderError, match="its own model and data"):
         strategy.explain(trained_mlp(), digits())
     assert len(copied.trials) == len(finished_search().trials)
+
+
+@dataclass(frozen=True)
+class Moody:
+    """A pruning that works only with the file there, and is the person's own."""
+
+    slot = "pruning"
+    settings: ClassVar[dict[str, Any]] = {}
+    path: ClassVar[str] = ""
+
+    def refuse(self, task, target):
+        return None
+
+    def apply(self, model, task):
+        if not Path(self.path).exists():
+            raise RuntimeError("in a mood")
+        return model
+
+
+@pytest.mark.slow
+def test_a_failure_beside_a_search_is_no_last_word_and_its_bounds_do_not_count(tmp_path):
+    @dataclass(frozen=True)
+    class Here(Moody):
+        path: ClassVar[str] = str(tmp_path / "there")
+
+    search = start(tmp_path / "search", budget="1 trial", techniques={"moody": Here},
+                   constraints={"size": 1e-4}, max_drop=0.0)  # fmt: skip
+    recipe = Recipe.of({"pruning": ("moody", {}), "recovery": ("finetune", {"epochs": 1})})
+    history = search._known()
+    bare = Strategy(measured(1, 0.9, 1, 1, recipe=recipe), history, search.folder)
+    with pytest.raises(FolderError, match=r"handed over again: techniques=\{'moody': \.\.\.\}"):
+        task_given(bare, Given(trained_mlp(), digits()))
+    again = {"techniques": {"moody": Here}}
+    task, own = task_given(bare, Given(trained_mlp(), digits(), again=again))
+    assert task is not None
+    side = measure_missing(search.folder, history, [recipe], task, own)
+    assert tried(recipe, history, side) is None
+    failure = side.records[-1].failure
+    assert failure is not None
+    assert "in a mood" in failure.message
+    (tmp_path / "there").touch()
+    side = measure_missing(search.folder, history, [recipe], task, own)
+    found = tried(recipe, history, side)
+    assert found is not None
+    assert found.measurement is not None
+    assert [record.recipe for record in side.records] == [Recipe.of({}), recipe, recipe]
 
 
 @pytest.mark.slow

@@ -149,7 +149,8 @@ class Agenda:
     def _hopeless(self, recipe: Recipe) -> bool:
         """Say whether this network failed already, as it would in every other runtime."""
         return any(
-            record.failure is not None
+            record.number not in self.session.retried
+            and record.failure is not None
             and record.failure.bars_network
             and record.recipe.stage_id("network") == recipe.stage_id("network")
             for record in self.session.history.raw.values()

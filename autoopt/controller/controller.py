@@ -101,6 +101,13 @@ class SearchController:
         session.sync()
         resumed = bool(self.history.runs)
         settings, known = self.job.settings, self.history.settings
+        if settings.only_given:
+            # Whoever asks for these very recipes again takes no chance or mistake for an answer.
+            session.retried = frozenset(
+                number
+                for number, record in self.history.raw.items()
+                if record.failure and record.failure.kind != "refused"
+            )
         if known is not None and known.fingerprint != settings.fingerprint:
             raise SearchError(f"{self.job.folder} holds the search of another model or data")
         session.pass_over_old_commands()
@@ -175,20 +182,21 @@ class SearchController:
 
     def _take(self, recipe: Recipe, role: Role) -> None:
         """Evaluate a candidate, or let it wait for others that are trained beside it."""
-        first = role == "original"
+        first, session = role == "original", self._session
         for record in self.history.raw.values():
             # Without the original there is no search: a resume tries it again.
-            if record.recipe.id == recipe.id and not (first and record.failure):
+            again = record.number in session.retried or (first and record.failure)
+            if record.recipe.id == recipe.id and not again:
                 return
         trains = self._agenda.trains(recipe)
-        self._session.check_end(first=first)
+        session.check_end(first=first)
         flight = Flight(0 if first else self._next_number(), recipe, role)
         if trains and role == "search":
             # What is given or usual is trained to its end: it is what the search is held against.
             flight.bar = self._agenda.chooser.bar(self.history, recipe)
         begun = {"number": flight.number, "recipe": recipe.to_dict(), "role": role}
         begun |= {} if flight.bar is None else {"bar": flight.bar}
-        self._session.append("started", begun)
+        session.append("started", begun)
         workers = self.executor.width
         if self.executor.apart and not first:
             self._flights.put([flight])

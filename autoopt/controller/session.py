@@ -41,6 +41,8 @@ class Session:
         Why somebody stopped the search; empty while nobody did.
     over_caps
         What is known to break a cap.
+    retried
+        Numbers of failures of earlier runs that do not keep their recipes from another try.
     """
 
     job: Job
@@ -48,6 +50,7 @@ class Session:
     history: History = field(default_factory=History)
     stopped: str = ""
     over_caps: OverCaps = field(default_factory=OverCaps)
+    retried: frozenset[int] = frozenset()
     _paused: bool = False
     _command: int = 0
 

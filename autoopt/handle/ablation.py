@@ -79,19 +79,34 @@ def with_records(
         Of what was measured for explanations; its timings are brought to the search's scale by the
         original, which was timed beside both.
     """
-    return tuple(replace(step, record=tried(step.recipe, history, side)) for step in steps)
+    return tuple(replace(step, record=attempted(step.recipe, history, side)) for step in steps)
 
 
 def tried(recipe: Recipe, history: History, side: History | None = None) -> Record | None:
-    """Return the latest record of a recipe, of the search before what was measured beside it.
+    """Return the latest record that says what becomes of a recipe, that of the search first.
 
-    Its timings are on the scale of the search.
+    Its timings are on the scale of the search. That a search gave a candidate up, or that a worker
+    died over it, says nothing of the recipe. Beside the search only a refusal is a last word.
     """
-    own = [record for record in history.records if record.recipe == recipe]
-    beside = (
-        [record for record in _scaled(side, history) if record.recipe == recipe] if side else []
-    )
+    own = [record for record in history.records if record.recipe == recipe
+           and not (record.failure and record.failure.says_nothing)]  # fmt: skip
+    beside = [record for record in _beside(recipe, history, side)
+              if record.failure is None or record.failure.kind == "refused"]  # fmt: skip
     return next(reversed(own or beside), None)
+
+
+def attempted(recipe: Recipe, history: History, side: History | None = None) -> Record | None:
+    """Return what `tried` does, and where nothing is settled the latest failure beside the search.
+
+    That is what was found when it was last asked for.
+    """
+    settled = tried(recipe, history, side)
+    return settled or next(reversed(_beside(recipe, history, side)), None)
+
+
+def _beside(recipe: Recipe, history: History, side: History | None) -> list[Record]:
+    records = _scaled(side, history) if side else ()
+    return [record for record in records if record.recipe == recipe]
 
 
 def side_history(folder: Path | None) -> History | None:
@@ -106,6 +121,8 @@ def measure_missing(
 ) -> History:
     """Measure recipes as the search did, in a folder within its own; return what is known there.
 
+    Its bounds do not count: a step on the way may break them where the strategy does not.
+
     Raises
     ------
     FolderError
@@ -114,15 +131,17 @@ def measure_missing(
     if history.settings is None:
         raise FolderError(f"the search in {folder} was never opened")
     where, earlier = folder / FOLDER, side_history(folder)
-    known = [Recipe.from_dict(item) for item in (earlier.settings.given if earlier and
-             earlier.settings else ())]  # fmt: skip
-    given = tuple(dict.fromkeys((*known, *recipes)))
+    begun = earlier.raw.keys() | earlier.started.keys() if earlier else ()
+    known = [record.recipe for record in earlier.records] if earlier else []
+    given = tuple(dict.fromkeys(recipes))
     settings = replace(
         _without(history.settings, set(history.settings.own_objectives) - set(own.objectives)),
         given=tuple(recipe.to_dict() for recipe in given),
         only_given=True,
-        budget=Budget(trials=1 + len(given)),
-        space=space_of(given),
+        budget=Budget(trials=len(begun) + 1 + len(given)),
+        space=space_of((*known, *given)),
+        constraints={},
+        max_drop=None,
         sampler=SAMPLERS[0],
         storage=None,
         notes=(),
@@ -139,7 +158,6 @@ def _without(settings: Settings, absent: set[str]) -> Settings:
         settings,
         axes=tuple(axis for axis in settings.axes if axis.name not in absent),
         objectives=tuple(name for name in settings.objectives if name not in absent),
-        constraints={k: v for k, v in settings.constraints.items() if k not in absent},
         own_objectives=tuple(name for name in settings.own_objectives if name not in absent),
     )
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, FolderError, SearchError
-from autoopt.handle.ablation import Step, measure_missing, side_history, steps_to, with_records
+from autoopt.handle.ablation import (
+    Step,
+    measure_missing,
+    side_history,
+    steps_to,
+    tried,
+    with_records,
+)
 from autoopt.handle.beginning import task_again
 from autoopt.handle.explanation import Explanation
 from autoopt.handle.handle import Search
@@ -21,6 +28,7 @@ from autoopt.runtimes.opening import NATIVE
 from autoopt.settings import SAMPLERS
 
 if TYPE_CHECKING:
+    from autoopt.settings import Settings
     from autoopt.task import Task
 
 ASK = "explain(model, data) says it"
@@ -74,7 +82,8 @@ def task_given(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
     Raises
     ------
     FolderError
-        If they are others than the search's, or it has no folder.
+        If they are others than the search's, it has no folder, or a technique of the person's own
+        is missing.
     SearchError
         If the search still runs: what is computed beside it would spoil its timings.
     """
@@ -85,6 +94,7 @@ def task_given(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
     settings = strategy.history.settings
     if settings is None or strategy.folder is None:
         raise FolderError("a strategy can be measured further only where its search has a folder")
+    _check_own(strategy, settings, own)
     _check_quiet(strategy.folder)
     task = task_again(
         strategy.folder,
@@ -96,6 +106,18 @@ def task_given(strategy: Strategy, given: Given) -> tuple[Task | None, Own]:
         teachers=again.get("teachers") or (),
     )
     return task, own
+
+
+def _check_own(strategy: Strategy, settings: Settings, own: Own) -> None:
+    """Raise where a technique of the person's own that the strategy has was not handed over."""
+    chosen = {option for option, _ in strategy.recipe.point().values()}
+    missing = sorted(chosen & set(settings.own_techniques) - set(own.techniques))
+    if missing:
+        raise FolderError(
+            f"strategy {strategy.number} uses techniques of your own, which must be handed over "
+            f"again: techniques={{{', '.join(f'{name!r}: ...' for name in missing)}}} (those of "
+            "students={...} and train=... as such)"
+        )
 
 
 def _check_quiet(folder: Path) -> None:
@@ -113,7 +135,8 @@ def _steps(strategy: Strategy, task: Task | None, own: Own) -> tuple[Step, ...]:
     """Return the steps with their records; what is missing is measured where there is a task."""
     side = side_history(strategy.folder)
     steps = with_records(steps_to(strategy.recipe), strategy.history, side)
-    missing = [step.recipe for step in steps if step.record is None]
+    missing = [step.recipe for step in steps
+               if tried(step.recipe, strategy.history, side) is None]  # fmt: skip
     if missing and task is not None and strategy.folder is not None:
         side = measure_missing(strategy.folder, strategy.history, missing, task, own)
         steps = with_records(steps, strategy.history, side)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import ArtifactError, UnknownNameError
-from autoopt.handle.ablation import measure_missing, side_history, tried
+from autoopt.handle.ablation import attempted, measure_missing, side_history, tried
 from autoopt.handle.advice import speed_axis
 from autoopt.handle.explain import explain_strategy, task_given
 from autoopt.handle.rows import axis_rows, record_rows
@@ -109,7 +109,7 @@ def in_format(strategy: Strategy, wanted: str, given: Given) -> Strategy:
         task, own = task_given(strategy, given)
         if task is not None:
             side = measure_missing(folder, history, [recipe], task, own)
-            found = tried(recipe, history, side)
+            found = attempted(recipe, history, side)
     if found is None:
         raise ArtifactError(
             f"number {strategy.number} runs in {strategy.recipe['runtime'].option}; to export it "
