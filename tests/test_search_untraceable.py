@@ -124,7 +124,9 @@ def test_complex_and_integer_weights_run_in_eager_and_are_refused_where_no_opera
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_in_eager_and_says_why_in_nothing_else(tmp_path: Path):
+def test_a_search_goes_on_in_eager_and_says_why_in_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     x, y = digits()
     model = fit(Branching(), x, y, epochs=10)
     search = autoopt.search(
@@ -150,3 +152,20 @@ def test_a_search_goes_on_in_eager_and_says_why_in_nothing_else(tmp_path: Path):
     assert np.isfinite(search.front["size_mb"]).all()
     with pytest.raises(RefusedError, match="an export must run without the model's class"):
         search.strategies[0].export(tmp_path / "export")
+    # Before anything is measured for the explanation.
+    smaller = next(s for s in search.strategies if s.recipe["student"].option == "width")
+    given: dict[str, Any] = {"model": model, "data": (x, y)}
+    with monkeypatch.context() as patched:
+        patched.setattr("autoopt.handle.export.explain_strategy", explained)
+        with pytest.raises(RefusedError, match="an export must run without the model's class"):
+            smaller.export(tmp_path / "export", **given)
+    # The model's code is there to explain with, so that the test part is looked at.
+    found = smaller.explain(**given)
+    assert found.test is not None
+    assert smaller.measurement.test is not None
+    assert found.test.quality.value == pytest.approx(smaller.measurement.test.value, abs=1e-9)
+    assert found.test.original.value != found.test.quality.value
+
+
+def explained(*_: Any) -> None:
+    raise AssertionError("it was explained")

@@ -83,11 +83,7 @@ def export_strategy(
     """
     manifest = read_manifest(artifact_folder)
     verify_files(artifact_folder, manifest)
-    if needs_model(manifest):
-        raise RefusedError(
-            "an export must run without the model's class, but this strategy cannot: "
-            f"{manifest.realised.get('needs_model', 'torch.export cannot trace it.')}"
-        )
+    check_runs_alone(manifest)
     target = check_destination(destination, overwrite=overwrite)
     default = report.get("parallel") or {"threads": manifest.options["threads"]}
     spread = parallel or Parallel(**default)
@@ -135,6 +131,21 @@ def _fill(
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     write_manifest(folder, manifest, manifest.files, texts)
+
+
+def check_runs_alone(manifest: Manifest) -> None:
+    """Raise unless an artefact runs where the model's own code is not.
+
+    Raises
+    ------
+    RefusedError
+        If it holds weights alone.
+    """
+    if needs_model(manifest):
+        raise RefusedError(
+            "an export must run without the model's class, but this strategy cannot: "
+            f"{manifest.realised.get('needs_model', 'torch.export cannot trace it.')}"
+        )
 
 
 def check_destination(destination: str | os.PathLike[str], *, overwrite: bool) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,14 @@ from autoopt.handle.on_test import OnTest, on_test
 from autoopt.handle.request import Own, own_parts
 from autoopt.handle.strategy import Given, Strategy
 from autoopt.measurement import Axis, Stat
+from autoopt.recipe import Recipe
 from autoopt.runtimes.opening import NATIVE
 from autoopt.settings import SAMPLERS
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from autoopt.build import Bench
     from autoopt.settings import Settings
     from autoopt.task import Task
 
@@ -57,11 +62,16 @@ def explain_strategy(strategy: Strategy, given: Given) -> Explanation:
     if original is None:
         missing.append("what the layers were before: the original's artefact left the cache")
     closed = native and not given.trust_code
-    test = None if task is None or closed else _on_test(strategy, task, given)
+    test: OnTest | None = None
     if closed:
         missing.append("the test part: its artefact is native code, which trust_code=True runs")
-    elif test is None:
+    elif task is None or original is None:
         missing.append(f"the test part by class, and where it differs from the original: {ASK}")
+    else:
+        try:
+            test = _on_test(strategy, task, given, original, own)
+        except ArtifactError as error:
+            missing.append(f"the test part: {error}")
     sensitivity = _sensitivity(strategy, task, own) if task is not None else None
     axes = strategy.history.settings.axes if strategy.history.settings else ()
     return Explanation(
@@ -156,39 +166,57 @@ def _original(strategy: Strategy) -> Any:
         return None
 
 
-def _on_test(strategy: Strategy, task: Task, given: Given) -> OnTest | None:
+def _on_test(strategy: Strategy, task: Task, given: Given, folder: Path, own: Own) -> OnTest:
+    """Look at the test part; what holds weights alone runs by the model's code.
+
+    Raises
+    ------
+    ArtifactError
+        If the strategy or the original, in its folder, cannot be served here.
+    """
     from autoopt.interfaces import Parallel
     from autoopt.loading import load_artifact
 
-    original = _original(strategy)
-    if original is None:
-        return None
+    bench = _bench(strategy, task, own)
+
+    def network(recipe: Recipe) -> nn.Module:
+        return task.wrapped(bench.network(recipe))
+
     with (
         load_artifact(
-            strategy.artifact_folder(), strategy.spread(), trust_code=given.trust_code
+            strategy.artifact_folder(),
+            strategy.spread(),
+            trust_code=given.trust_code,
+            network=partial(network, strategy.recipe),
         ) as mine,
-        load_artifact(original, Parallel(task.threads)) as other,
+        load_artifact(
+            folder, Parallel(task.threads), network=partial(network, Recipe.of({}))
+        ) as other,
     ):
         return on_test(task, mine, other, given.groups)
 
 
-def _sensitivity(strategy: Strategy, task: Task, own: Own) -> dict[str, float] | None:
-    """Return what the outputs lose for each layer brought to the precision alone, or None."""
+def _bench(strategy: Strategy, task: Task, own: Own) -> Bench:
+    """Return what knows the networks of the strategy's search."""
     from autoopt.build import Bench
     from autoopt.cache import Cache
-    from autoopt.runtimes.layers import LAYER_BITS
     from autoopt.targets import load_target
 
     settings = strategy.history.settings
     if settings is None:
-        return None
+        raise FolderError(f"the search in {strategy.folder} was never opened")
     scope = "" if settings.stable else strategy.history.study
     target = load_target(settings.target)
-    bench = Bench(task, target, Cache(Path(settings.cache)), own.techniques, scope)
+    return Bench(task, target, Cache(Path(settings.cache)), own.techniques, scope)
+
+
+def _sensitivity(strategy: Strategy, task: Task, own: Own) -> dict[str, float] | None:
+    """Return what the outputs lose for each layer brought to the precision alone, or None."""
+    from autoopt.runtimes.layers import LAYER_BITS
+
+    bench = _bench(strategy, task, own)
     request = bench.quantization(strategy.recipe)
-    if request.name not in LAYER_BITS:
-        return None
-    if not bench.holds_network(strategy.recipe):
+    if request.name not in LAYER_BITS or not bench.holds_network(strategy.recipe):
         return None
     return bench.sensitivity(strategy.recipe, request)
 

@@ -49,6 +49,7 @@ def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Pa
         Meaning,
         check_destination,
         check_meaning,
+        check_runs_alone,
         export_strategy,
         recipe_text,
     )
@@ -63,6 +64,7 @@ def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Pa
     check_meaning(read_manifest(strategy.artifact_folder()), meaning)
     served = strategy if wanted.format is None else in_format(strategy, wanted.format, given)
     artifact = served.artifact_folder()
+    check_runs_alone(read_manifest(artifact))
     explanation = wanted.explanation or explain_strategy(served, given)
     axes = axis_rows(strategy.history)
     front = front_svg(

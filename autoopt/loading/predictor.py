@@ -39,6 +39,8 @@ from autoopt.runtimes.opening import open_artifact
 if TYPE_CHECKING:
     from typing import Self
 
+    from torch import nn
+
     from autoopt.interfaces import Array, Deployment
 
 
@@ -243,10 +245,11 @@ def load_artifact(
     trust_code: bool = False,
     measured: Mapping[str, Any] | None = None,
     cores: Sequence[int] = (),
+    network: Callable[[], nn.Module] | None = None,
 ) -> Predictor:
     """Load what a runtime's `build` wrote, or an export, spreading requests as told.
 
-    Pinned replica processes take the first of `cores`.
+    Pinned replica processes take the first of `cores`; `network` is as in `open_artifact`.
 
     Raises
     ------
@@ -261,7 +264,9 @@ def load_artifact(
         )
     verify_files(folder, manifest)
     try:
-        deployment = open_artifact(folder, parallel, trust_code=trust_code, cores=cores)
+        deployment = open_artifact(
+            folder, parallel, trust_code=trust_code, cores=cores, network=network
+        )
     except ModuleNotFoundError as error:
         package = package_of(manifest.runtime)
         raise ArtifactError(
