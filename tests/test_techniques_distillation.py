@@ -54,17 +54,17 @@ def test_the_blend_weighs_imitation_against_the_labels() -> None:
     torch.testing.assert_close(found, by_hand)
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["ours", "own"])
+@pytest.mark.parametrize("given", [False, True], ids=["ours", "own"])
 @pytest.mark.parametrize("divergence", [False, True])
 @pytest.mark.parametrize(
     ("loss", "shape"),
     [(NextTokenLoss(1), (3, 6, 5)), (CrossEntropy(1), (3, 5, 6)), (CrossEntropy(-1), (3, 6, 5))],
 )
 def test_places_whose_target_is_ignored_teach_nothing(
-    loss: Any, shape: tuple[int, ...], divergence: bool, own: bool
+    loss: Any, shape: tuple[int, ...], divergence: bool, given: bool
 ) -> None:
     # A person's own loss says nothing of what the outputs say: that is known from the targets.
-    used = (lambda outputs, targets: loss(outputs, targets)) if own else loss
+    used = (lambda outputs, targets: loss(outputs, targets)) if given else loss
     task = dataclasses.replace(task_of("residual"), loss=used, form=form_of(loss))
     teacher, outputs = torch.randn(shape), torch.randn(shape)
     targets = torch.arange(18).reshape(3, 6) % 5
