@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from autoopt.exporting import export_strategy, recipe_text
 from autoopt.handle.recipes import _of_search, recipe_source
 from autoopt.interfaces import Target
 from autoopt.recipe import Recipe
+from autoopt.record import Failure
 from autoopt.targets import load_target
 from autoopt.task import make_task
 from tests.record_builds import Story, measured
@@ -30,6 +32,7 @@ from tests.small_searches import (
     trained_cnn,
     trained_mlp,
 )
+from tests.test_search_untraceable import Branching
 
 CUT = Recipe.of(
     {
@@ -171,6 +174,36 @@ def test_numbers_that_mean_other_layers_in_the_other_model_are_listed():
     assert "8 became 10" in change.reason
 
 
+def test_what_was_refused_at_a_stage_is_left_out_slot_by_slot():
+    fits = fitting(trained_mlp(), digits())
+    recipe = CUT.replaced(parallel=("tuned", {"threads": 1, "replicas": 2, "batch": 0}))
+
+    def left(stage: str, recipe: Recipe) -> tuple[Recipe, list[str]]:
+        found = fits.without(recipe, Failure(stage, "refused", "of a reason"))
+        assert found is not None
+        assert all("of a reason" in change.reason for change in found[1])
+        return found[0], [change.slot for change in found[1]]
+
+    without, slots = left("deployment", recipe)
+    assert slots == ["parallel"]
+    assert without == CUT
+    without, slots = left("artifact", without)
+    assert slots == ["quantization"]
+    assert without["quantization"].option == "float32"
+    without, slots = left("artifact", without)
+    assert slots == ["runtime"]
+    refused = Failure("artifact", "refused", "of a reason")
+    assert fits.without(without, refused) is None
+    assert fits.without(CUT, replace(refused, stage="deployment")) is None
+    # Training for a precision goes with it.
+    trained = Recipe.of(
+        {"recovery": ("qat", {"bits": 8, "epochs": 1}), "runtime": ("openvino", {})}
+    )
+    without, slots = left("artifact", trained)
+    assert slots == ["quantization", "recovery"]
+    assert without == Recipe.of({"runtime": ("openvino", {})})
+
+
 def test_the_layers_of_a_network_are_those_with_weights():
     kinds = [(layer.name, layer.kind) for layer in layers_of(trained_cnn())]
     assert kinds == [("0", "convolution"), ("4", "convolution"), ("8", "linear")]
@@ -297,6 +330,20 @@ def test_what_is_refused_while_it_is_built_is_left_out_and_listed(tmp_path):
     assert [change.slot for change in found.changes] == ["pruning"]
     assert found.recipe == Recipe.of({"runtime": ("onnxruntime", {})})
     assert found.strategy.record.role == "given"
+
+
+@pytest.mark.slow
+def test_what_an_artefact_cannot_hold_is_left_out_and_listed(tmp_path):
+    x, y = digits()
+    recipe = Recipe.of(
+        {"quantization": ("weight_only", {"bits": 8}), "runtime": ("onnxruntime", {})}
+    )
+    found = applied(recipe, fit(Branching(), x, y, epochs=5), (x, y), tmp_path)
+    assert isinstance(found, autoopt.handle.applying.Applied)
+    assert found.failure is None
+    assert [change.slot for change in found.changes] == ["quantization", "runtime"]
+    assert all("torch.export cannot trace" in change.reason for change in found.changes)
+    assert found.recipe == Recipe.of({})
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from autoopt.build.roles import Layer, counterparts, layers_of
 from autoopt.errors import UnknownNameError
 from autoopt.interfaces import Target
 from autoopt.recipe import QAT, Recipe
+from autoopt.record import Failure
 from autoopt.runtimes import load_runtime
 from autoopt.techniques import load_technique
 from search_spaces import NEUTRAL, STAGES
@@ -17,6 +18,9 @@ from search_spaces.cores import usable_cores
 
 if TYPE_CHECKING:
     from autoopt.task import Task
+
+Pick = tuple[str, Mapping[str, Any]]
+"""Option and settings of a slot."""
 
 _CAPPED = ("threads", "replicas", "inter_op", "stages", "shards")
 """Settings of a parallel configuration that need as many cores."""
@@ -95,23 +99,37 @@ class Fitting:
         fitted_recipe = Recipe.of(point)
         return fitted_recipe, (*changes, *_consequences(recipe, fitted_recipe, changes))
 
-    def without(self, recipe: Recipe, message: str) -> tuple[Recipe, Change] | None:
-        """Return a recipe without the slot that a refusal of its build names, or None.
+    def without(self, recipe: Recipe, failure: Failure) -> tuple[Recipe, tuple[Change, ...]] | None:
+        """Return a recipe without what was refused while it was built or served, or None.
 
         Parameters
         ----------
         recipe
             What was to be built.
-        message
-            Of the failure; it begins with slot and option, as the workplace writes it.
+        failure
+            A refusal. That of a network begins with slot and option, as the workplace writes it;
+            of an artefact the precision goes first, and the runtime where that was not it.
         """
-        for slot in STAGES["network"]:
-            option = recipe[slot].option
-            if option != NEUTRAL[slot] and message.startswith(f"{slot} {option}: "):
-                reason = message.removeprefix(f"{slot} {option}: ")
-                neutral: tuple[str, dict[str, Any]] = (NEUTRAL[slot], {})
-                return recipe.replaced(**{slot: neutral}), _changed(slot, recipe, neutral, reason)
-        return None
+        chosen = [slot for slot, neutral in NEUTRAL.items() if recipe[slot].option != neutral]
+        slots, reason = list[str](), failure.message
+        match failure.stage:
+            case "network":
+                named = {slot: f"{slot} {recipe[slot].option}: " for slot in STAGES["network"]}
+                slots = [slot for slot in named if reason.startswith(named[slot])]
+                reason = reason.removeprefix("".join(named[slot] for slot in slots))
+            case "artifact":
+                slots = ["quantization", "runtime"]
+            case "deployment":
+                slots = ["parallel"]
+        slot = next((slot for slot in slots if slot in chosen), None)
+        if slot is None:
+            return None
+        # Training for a precision decides about it, so the two go together.
+        gone = ["recovery"] if slot == "quantization" and recipe["recovery"].option == QAT else []
+        neutrals: dict[str, Pick] = {name: (NEUTRAL[name], {}) for name in (slot, *gone)}
+        rest = recipe.replaced(**neutrals)
+        changes = [_changed(name, recipe, neutrals[name], reason) for name in neutrals]
+        return rest, (*changes, *_consequences(recipe, rest, changes))
 
     def _layers(
         self, settings: Mapping[str, Any], source: Sequence[Layer]
@@ -197,7 +215,7 @@ def _found(_thing: object) -> None:
     """Say that there is nothing to say of a thing that could be made."""
 
 
-def _changed(slot: str, recipe: Recipe, got: tuple[str, Mapping[str, Any]], reason: str) -> Change:
+def _changed(slot: str, recipe: Recipe, got: Pick, reason: str) -> Change:
     pick = recipe[slot]
     return Change(slot, _words(pick.option, pick.settings), _words(*got), reason)
 

@@ -49,7 +49,7 @@ class Applied:
     @property
     def record(self) -> Record:
         """What became of it."""
-        return self.search._known().records[-1]
+        return _record(self.search)
 
     @property
     def failure(self) -> Failure | None:
@@ -156,7 +156,8 @@ limits, data_id, output
     Notes
     -----
     Layers that a recipe names are matched by kind, depth and name. What the other model refuses
-    is left out and listed; what it cannot build although it did not refuse is a failure.
+    is left out and listed, at whatever stage; what it cannot build although it did not refuse is a
+    failure.
     """
     launched, source = time.time(), one_recipe(recipe)
     where, (names, given) = new_folder(folder), named_objectives(objectives)
@@ -181,10 +182,10 @@ limits, data_id, output
         space=space_of((fitted,)),
     )
     search = begin_search(where, settings, task, own, study="", launched=launched, block=True)
-    # What is refused only while it is built is left out too, one slot at a time.
+    # What is refused only while it is built or served is left out too, one slot at a time.
     while (lost := _left_out(search, fitting)) is not None:
-        fitted, change = lost
-        changes = (*changes, change)
+        fitted, more = lost
+        changes = (*changes, *more)
         search = _again(search, fitted, task, own)
     return Applied(search, source.recipes[0], changes)
 
@@ -196,13 +197,20 @@ def _fitting(task: Task, own: Own) -> Any:
     return Fitting(task, load_target("cpu"), own.techniques)
 
 
-def _left_out(search: Search, fitting: Any) -> tuple[Recipe, Change] | None:
-    """Return the last recipe without what its build refused, and that change; else None."""
-    record = search._known().records[-1]
+def _record(search: Search) -> Record:
+    """Return what became of the recipe given last; it is the original's where nothing is left."""
+    wanted = Recipe.from_dict(search.settings.given[-1])
+    records = search._known().records
+    return next((record for record in reversed(records) if record.recipe == wanted), records[-1])
+
+
+def _left_out(search: Search, fitting: Any) -> tuple[Recipe, tuple[Change, ...]] | None:
+    """Return the last recipe without what was refused of it, and these changes; else None."""
+    record = _record(search)
     failure = record.failure
-    if failure is None or failure.kind != "refused" or failure.stage != "network":
+    if failure is None or failure.kind != "refused":
         return None
-    found: tuple[Recipe, Change] | None = fitting.without(record.recipe, failure.message)
+    found: tuple[Recipe, tuple[Change, ...]] | None = fitting.without(record.recipe, failure)
     return found
 
 
