@@ -41,6 +41,7 @@ from tests.runtime_builds import (
     expected,
     samples,
 )
+from tests.runtime_builds import exported as exported_program
 
 SPREADS = [Parallel(2), Parallel(2, replicas=2), Parallel(2, replicas=2, batch=3)]
 
@@ -459,8 +460,9 @@ def test_an_export_describes_itself_to_programs_and_people(tmp_path):
     folder = exported(tmp_path / "export", meaning=meaning)
     schema = json.loads((folder / "schema.json").read_text())
     assert schema["inputs"] == [
-        {"name": "x", "dtype": "float32", "shape": ["samples", 1, 8, 8],
-         "dynamic_axes": {"0": "samples"}, "samples_in_the_file": None}
+        {"name": "x", "name_in_the_file": "graph.input_0", "dtype": "float32",
+         "shape": ["samples", 1, 8, 8], "dynamic_axes": {"0": "samples"},
+         "samples_in_the_file": None}
     ]  # fmt: skip
     assert schema["output"]["shape"] == ["samples", 4]
     assert schema["labels"] == ["a", "b", "c", "<d>"]
@@ -474,6 +476,44 @@ def test_an_export_describes_itself_to_programs_and_people(tmp_path):
     assert "&lt;d>" in card
     assert "| latency |  | 2 ms (1.9 to 2.1) |" in card
     assert "samples" not in json.loads((folder / "measured.json").read_text())["measurement"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "static", "weights8"])
+def test_the_schema_names_inputs_and_output_as_the_file_does(tmp_path, precision):
+    import onnx
+    import openvino
+
+    def schema(runtime: str) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
+        folder = export_strategy(built("cnn", runtime, precision), "", {}, tmp_path / runtime)
+        found = json.loads((folder / "schema.json").read_text())
+        return folder, found["inputs"], found["output"]
+
+    folder, inputs, output = schema("onnxruntime")
+    graph = onnx.load(folder / "model.onnx").graph
+    assert [item.name for item in graph.input] == [item["name_in_the_file"] for item in inputs]
+    assert [item.name for item in graph.output] == [output["name_in_the_file"]]
+    folder, inputs, output = schema("openvino")
+    model = openvino.Core().read_model(folder / "model.xml")
+    assert [item.any_name for item in model.inputs] == [item["name_in_the_file"] for item in inputs]
+    assert [item.any_name for item in model.outputs] == [output["name_in_the_file"]]
+    # Programs of torch take them by their order.
+    assert {item["name_in_the_file"] for item in schema("eager")[1]} == {None}
+
+
+def test_a_file_that_openvino_read_from_torch_names_its_output_too(tmp_path, monkeypatch):
+    import openvino
+
+    from autoopt.runtimes import openvino_files
+    from autoopt.runtimes.onnx_files import OUTPUT
+
+    def no_onnx(_: Any) -> None:
+        raise RuntimeError("an operator is missing")
+
+    monkeypatch.setattr(openvino_files, "_through_onnx", no_onnx)
+    model = openvino_files.to_openvino(exported_program("mlp"))
+    openvino_files.save_compact(model, tmp_path / "model.xml", half=False)
+    (output,) = openvino.Core().read_model(tmp_path / "model.xml").outputs
+    assert output.any_name == OUTPUT
 
 
 def test_labels_of_dense_classes_name_the_axis_that_holds_them(tmp_path):

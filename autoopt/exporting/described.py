@@ -11,12 +11,17 @@ from autoopt.errors import ArtifactError
 from autoopt.exporting.sections import figure_rows
 from autoopt.runtimes import package_of
 from autoopt.runtimes.artifact import Manifest, Port
+from autoopt.runtimes.manifest_rules import plain_name
+from autoopt.runtimes.onnx_files import OUTPUT, graph_input
 
 SCHEMA = "schema.json"
 MEASURED = "measured.json"
 VERSIONS = "requirements.txt"
 CARD = "model_card.md"
 NAMES = (SCHEMA, MEASURED, VERSIONS, CARD)
+
+NAMED = (".onnx", ".xml")
+"""Endings of files whose inputs and output bear names."""
 
 FORMAT = 1
 """Version of the JSON files."""
@@ -103,8 +108,11 @@ def _schema(manifest: Manifest, meaning: Meaning) -> dict[str, Any]:
     labels, axis = _labels(manifest.output, meaning)
     return {
         "format": FORMAT,
-        "inputs": [_port(port, manifest.options["batch"]) for port in manifest.inputs],
-        "output": _port(manifest.output, manifest.options["batch"]),
+        "inputs": [
+            _port(port, manifest, graph_input(number))
+            for number, port in enumerate(manifest.inputs)
+        ],
+        "output": _port(manifest.output, manifest, OUTPUT),
         "labels": labels,
         # Scores of dense classes lie on another axis than the last.
         "labels_axis": axis,
@@ -135,17 +143,22 @@ def _labels(output: Port, meaning: Meaning) -> tuple[list[str], int | None]:
     return labels, axis
 
 
-def _port(port: Port, batch: int | None) -> dict[str, Any]:
-    """Return name, type and shape; an axis that is free has a name in place of a size."""
+def _port(port: Port, manifest: Manifest, inside: str) -> dict[str, Any]:
+    """Return names, type and shape; an axis that is free has a name in place of a size.
+
+    Graphs have names of their own `inside`, lest a person's be those of other values there.
+    """
     shape = ["samples" if size is None else size for size in port.shape]
     free = {str(axis): "samples" for axis, size in enumerate(port.shape) if size is None}
     return {
         "name": port.name,
+        # Null where the file's program takes inputs by their order alone.
+        "name_in_the_file": inside if plain_name(manifest.model).endswith(NAMED) else None,
         "dtype": port.dtype,
         "shape": shape,
         "dynamic_axes": free,
         # What `autoopt.load` and predict.py split and fill up by themselves.
-        "samples_in_the_file": batch,
+        "samples_in_the_file": manifest.options["batch"],
     }
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from autoopt.errors import RefusedError
-from autoopt.runtimes.onnx_files import graph_input, to_onnx
+from autoopt.runtimes.onnx_files import OUTPUT, graph_input, to_onnx
 from autoopt.runtimes.quiet import decline_telemetry, quiet_library
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def to_openvino(exported: Exported) -> Any:
         samples = -1 if exported.fixed is None else exported.fixed
         shapes[node] = [samples, *port.shape[1:]]
     model.reshape(shapes)
+    model.outputs[0].get_tensor().set_names({OUTPUT})
     return model
 
 
