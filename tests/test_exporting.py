@@ -516,6 +516,25 @@ def test_a_file_that_openvino_read_from_torch_names_its_output_too(tmp_path, mon
     assert output.any_name == OUTPUT
 
 
+def test_requirements_can_be_installed_and_name_what_the_program_calls(tmp_path, monkeypatch):
+    environment = {
+        "numpy": "2.0",
+        "torch": "2.9.1+cpu",
+        "torchao": "0.18.0+cu126",
+        "python": "3.11",
+    }
+    report = {"record": {"measurement": {"environment": environment}}}
+    plain = export_strategy(built("mlp", "eager"), "", report, tmp_path / "plain")
+    assert (plain / "requirements.txt").read_text() == (
+        "# measured under Python 3.11, torch 2.9.1+cpu\nnumpy==2.0\ntorch==2.9.1\n"
+    )
+    monkeypatch.setattr("autoopt.runtimes.pt2.calls_torchao", lambda path: path.is_file())
+    floats = export_strategy(built("mlp", "eager"), "", report, tmp_path / "floats")
+    lines = (floats / "requirements.txt").read_text().splitlines()
+    assert lines[1:] == ["numpy==2.0", "torch==2.9.1", "torchao==0.18.0"]
+    assert all(Requirement(line) for line in lines[1:])
+
+
 def test_labels_of_dense_classes_name_the_axis_that_holds_them(tmp_path):
     network = nn.Conv2d(1, 3, 3, padding=1).eval()
     images = np.random.default_rng(0).standard_normal((30, 1, 6, 5)).astype(np.float32)

@@ -19,7 +19,7 @@ from autoopt.runtimes import load_runtime, torchao_layers
 from autoopt.runtimes.artifact import read_manifest
 from autoopt.runtimes.layer_table import read_layers
 from autoopt.runtimes.program import export_program, save_program
-from autoopt.runtimes.pt2 import UntrustedProgramError, load_program
+from autoopt.runtimes.pt2 import UntrustedProgramError, calls_torchao, load_program
 from autoopt.runtimes.torchao_layers import refuse_torchao, torchao_module
 from autoopt.task import Task, make_task
 from autoopt.techniques import load_technique
@@ -223,6 +223,7 @@ def test_an_8_bit_program_without_torchao_says_what_to_install(monkeypatch, tmp_
     monkeypatch.setattr(api, "_check_hardware_support", lambda granularity: None)
     module, _ = torchao_module(task_of().model, FP8, task_of(), "cpu")
     save_program(export_program(module, Faced(task_of())).program, tmp_path / "model.pt2")
+    assert calls_torchao(tmp_path / "model.pt2")
     monkeypatch.setitem(importlib.import_module("sys").modules, "torchao.quantization", None)
     with pytest.raises(UntrustedProgramError, match="pip install torchao"):
         load_program(tmp_path / "model.pt2")

@@ -75,8 +75,12 @@ class Meaning:
     axis: int | None = None
 
 
-def described(manifest: Manifest, report: Mapping[str, Any], meaning: Meaning) -> dict[str, str]:
+def described(
+    manifest: Manifest, report: Mapping[str, Any], meaning: Meaning, packages: Sequence[str] = ()
+) -> dict[str, str]:
     """Return file name to text.
+
+    `packages` are those that the file needs beside its runtime's own.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def described(manifest: Manifest, report: Mapping[str, Any], meaning: Meaning) -
     return {
         SCHEMA: _json(_schema(manifest, meaning)),
         MEASURED: _json(_measured(report, version)),
-        VERSIONS: _requirements(manifest, report),
+        VERSIONS: _requirements(manifest, report, packages),
         CARD: _card(manifest, report, meaning, version),
     }
 
@@ -179,14 +183,20 @@ def _without_samples(measurement: Mapping[str, Any] | None) -> dict[str, Any] | 
     return {name: value for name, value in measurement.items() if name != "samples"}
 
 
-def _requirements(manifest: Manifest, report: Mapping[str, Any]) -> str:
-    """Return the exact versions that ran when it was measured, those that it needs first."""
+def _requirements(manifest: Manifest, report: Mapping[str, Any], packages: Sequence[str]) -> str:
+    """Return the exact versions that ran when it was measured, those that it needs first.
+
+    A build's own mark (``+cpu``) is none of the package index's; what is asked for without it is
+    met by a build that has one.
+    """
     measurement = (report.get("record") or {}).get("measurement") or {}
-    known = measurement.get("environment") or {}
-    package = package_of(manifest.runtime)
-    lines = [f"{name}=={known[name]}" for name in ("numpy", package) if name in known]
-    python = f"# measured under Python {known['python']}\n" if "python" in known else ""
-    return python + "\n".join(lines or ["numpy", package]) + "\n"
+    known = {name: str(value) for name, value in (measurement.get("environment") or {}).items()}
+    needed = ("numpy", package_of(manifest.runtime), *packages)
+    said = [f"Python {known['python']}"] if "python" in known else []
+    said += [f"{name} {known[name]}" for name in needed if "+" in known.get(name, "")]
+    lines = [f"{name}=={known[name].partition('+')[0]}" if name in known else name
+             for name in needed]  # fmt: skip
+    return (f"# measured under {', '.join(said)}\n" if said else "") + "\n".join(lines) + "\n"
 
 
 def _card(manifest: Manifest, report: Mapping[str, Any], meaning: Meaning, version: str) -> str:

@@ -26,6 +26,7 @@ from autoopt.runtimes.artifact import (
     verify_files,
     write_manifest,
 )
+from autoopt.runtimes.compressed import model_file
 from autoopt.runtimes.manifest_rules import plain_name
 
 OURS = frozenset(
@@ -94,7 +95,7 @@ def export_strategy(
             {**report_sections(report), "recipe": recipe_yaml}, charts=charts
         ),
         "predict.py": predict_script(manifest, spread),
-        **described(manifest, report, meaning or Meaning()),
+        **described(manifest, report, meaning or Meaning(), _operators(artifact_folder, manifest)),
     }
     if plain_name(manifest.model).endswith(".pt2"):
         texts[SAFE_LOADER] = pt2_source()
@@ -113,6 +114,16 @@ def export_strategy(
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def _operators(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Return the packages whose operators a program of torch calls."""
+    if not plain_name(manifest.model).endswith(".pt2"):
+        return ()
+    from autoopt.runtimes.pt2 import calls_torchao
+
+    with model_file(folder, manifest) as path:
+        return ("torchao",) if calls_torchao(path) else ()
 
 
 def _written(parallel: Parallel) -> dict[str, Any]:

@@ -110,11 +110,17 @@ def load_program(
         ) from error
 
 
+def calls_torchao(archive: Path | io.BytesIO) -> bool:
+    """Say whether the program in an archive calls an operator of torchao's."""
+    with zipfile.ZipFile(archive) as members:
+        graphs = [name for name in members.namelist() if name.endswith(MODEL)]
+        return any(b"torch.ops.torchao." in members.read(name) for name in graphs)
+
+
 def _import_operators(path: Path, archive: bytes) -> None:
     """Import torchao where the graph calls its operator, which only then exists."""
-    with zipfile.ZipFile(io.BytesIO(archive)) as members:
-        if b"torch.ops.torchao." not in members.read(f"model/{MODEL}"):
-            return
+    if not calls_torchao(io.BytesIO(archive)):
+        return
     try:
         import torchao.quantization  # noqa: F401 - registers the operator
     except ModuleNotFoundError as error:
