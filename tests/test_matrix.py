@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -404,3 +406,17 @@ def test_an_artefact_that_saves_too_little_fails(tmp_path: Path, monkeypatch: py
     outcome, reason = judge.check(Subject("quantization", "packed", {"bits": 4}, "packed"))
     assert outcome == "failed"
     assert "7 bytes saved of 1000000 that the bits promise" in reason
+
+
+def test_the_matrix_of_the_readme_has_a_row_for_every_subject_and_counts_its_marks():
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = text.partition("<summary>The matrix:")[2].partition("</details>")[0]
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", table, flags=re.MULTILINE)
+    assert [name for name, _ in rows] == [subject.name for subject in EVERY]
+    assert {len(marks.split(" | ")) for _, marks in rows} == {len(ARCHITECTURES)}
+    counts = Counter(mark for _, marks in rows for mark in marks.split(" | "))
+    said = re.search(r"Of the (\d+) cells that\s+apply (\d+) work and (\d+) refuse; none", text)
+    assert said is not None
+    apply, work, refuse = map(int, said.groups())
+    assert (work, refuse) == (counts["+"], counts["r"])
+    assert apply == work + refuse
