@@ -224,6 +224,7 @@ def test_a_recipe_is_read_from_text_file_and_folder(tmp_path):
         ("format: 99\nrecipe: {}\n", "format 99"),
         ("format: 1\nrecipe: {pruning: {ratio: 1}}\n", "option"),
         ("format: 1\nrecipe: {pruning: [\n", "cannot be read"),
+        (f"format: 1\nrecipe: {'[' * 5000}{']' * 5000}\n", "nested too deeply"),
         ("format: 1\nrecipe: {}\nlayers: [1]\n", "cannot be read"),
     ],
 )

@@ -113,6 +113,45 @@ def test_a_log_that_was_cut_short_is_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("record", {"number": "7"}),
+        ("stage", {}),
+        ("finished", {}),
+        ("refusals", {"refusals": [1]}),
+        ("refusals", {"refusals": [{"when": {"runtime": {}}}]}),
+        ("choice", {"number": "a"}),
+        ("command", {}),
+        ("memory", {"number": 0, "stat": 3}),
+    ],
+)
+def test_a_log_that_was_changed_is_refused_when_it_is_opened(tmp_path, kind, payload):
+    folder = copied(tmp_path)
+    with sqlite3.connect(folder / LOG) as log:
+        if kind == "record":
+            (text,) = log.execute(
+                "SELECT payload FROM events WHERE kind='record' ORDER BY id DESC"
+            ).fetchone()
+            payload = {**json.loads(text), **payload}
+        log.execute("INSERT INTO events (time, kind, payload) VALUES (?, ?, ?)",
+                    [2e9, kind, json.dumps(payload)])  # fmt: skip
+    with pytest.raises(FolderError, match=r"log\.sqlite in .* cannot be read"):
+        autoopt.open(folder)
+
+
+@pytest.mark.slow
+def test_a_search_is_compared_with_another_or_its_folder(tmp_path):
+    search, folder = finished_search(), copied(tmp_path)
+    assert repr(search.compare(folder)) == repr(search.compare(autoopt.open(folder)))
+    assert len(search.compare(str(folder)).fronts) == 2
+    with pytest.raises(FolderError, match="is not there"):
+        search.compare("nowhere")
+    with pytest.raises(TypeError, match="or its folder, but got int"):
+        search.compare(3)  # type: ignore[arg-type]  # bad input
+
+
+@pytest.mark.slow
 def test_a_search_of_a_newer_version_is_refused(tmp_path):
     folder = copied(tmp_path)
     with sqlite3.connect(folder / LOG) as log:

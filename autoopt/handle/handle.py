@@ -174,17 +174,19 @@ class Search:
             raise ConstraintError(f"number {number} has no measurement: {failure}\n{failure.log}")
         return Strategy(found[number], history, self.folder)
 
-    def compare(self, other: Search) -> Comparison:
-        """Return this search and another side by side: fronts, hypervolume, who dominates where.
+    def compare(self, other: Search | str | Path) -> Comparison:
+        """Return this search and another, or its folder, side by side: who dominates where.
 
         Raises
         ------
         ConstraintError
             If they share no objective, or have measured nothing.
+        FolderError, TypeError
+            If the other is no search.
         """
-        from autoopt.handle.comparison import compared_searches
+        from autoopt.handle.reading import compared_with
 
-        return compared_searches(self._known(), other._known(), (self.folder, other.folder))
+        return compared_with(self, other)
 
     def explain(self) -> SearchExplanation:
         """Say what mattered, what failed and why, what would help, and if it beat single steps."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autoopt.controller.job import LOG
 from autoopt.errors import FolderError
+from autoopt.handle.comparison import Comparison, compared_searches
 from autoopt.handle.handle import Search
 
 
@@ -41,12 +42,37 @@ def open_search(folder: str | Path) -> Search:
         search = Search(where, None)
         if not search._known().last_id:
             raise FolderError(f"the search in {where} was never begun: its {LOG} is empty")
-        _ = search.settings
+        _touch(search)
     except FolderError:
         raise
-    except (sqlite3.Error, LookupError, TypeError, ValueError) as error:
+    except (
+        sqlite3.Error,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise FolderError(
-            f"the {LOG} in {where} cannot be read: {error}. It was cut short or changed on its "
+            f"the {LOG} in {where} cannot be read: {error!r}. It was cut short or changed on its "
             "way, or written by another version; copy the folder again"
         ) from error
     return search
+
+
+def compared_with(search: Search, other: Search | str | Path) -> Comparison:
+    """Return a search and another, or its folder, side by side; see `Search.compare`."""
+    if not isinstance(other, Search | str | Path):
+        raise TypeError(
+            f"a search is compared with another one or its folder, but got {type(other).__name__}"
+        )
+    if not isinstance(other, Search):
+        other = open_search(other)
+    return compared_searches(search._known(), other._known(), (search.folder, other.folder))
+
+
+def _touch(search: Search) -> None:
+    """Look at all that the log tells, so that what was changed in it is found now."""
+    history = search._known()
+    _ = search.settings, history.front.members, history.networks, history.work_seconds
+    _ = search.status, search.notes, search.chosen

@@ -150,6 +150,8 @@ def _parsed(text: str, name: str) -> Source:
         layers = tuple(
             (str(layer), str(kind)) for layer, kind in (data.get("layers") or {}).items()
         )
+    except RecursionError as error:
+        raise FolderError(f"{name} cannot be read as a recipe: it is nested too deeply") from error
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         raise FolderError(f"{name} cannot be read as a recipe: {error}") from error
     return Source(name, (recipe,), layers)
