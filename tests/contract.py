@@ -320,7 +320,7 @@ class Contract:
         least = least_skill(subject, self.architecture)
         words = f"{self.task.metric.name} {value:.3f} instead of {self.original:.3f}"
         assert skill > least, f"{words}: {skill:.2f} of the skill is left, not more than {least}"
-        return words
+        return f"{words}, {skill:.2f} of the skill where more than {least} is asked"
 
     def _skill(self, value: float) -> float:
         """Return the share of the way from guessing to the original."""

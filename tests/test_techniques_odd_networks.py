@@ -25,14 +25,15 @@ class Odd(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.hidden = nn.Linear(6, 16)
-        self.head = nn.Linear(16, 2)
+        self.hidden = nn.Linear(6, 32)
+        self.middle = nn.Linear(32, 32)
+        self.head = nn.Linear(32, 2)
 
     def inside(self, y: Tensor) -> Tensor:
         return y
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.head(self.inside(torch.relu(self.hidden(x))))
+        found: Tensor = self.head(self.inside(torch.relu(self.middle(torch.relu(self.hidden(x))))))
         return found
 
 
@@ -62,7 +63,7 @@ class OwnGradient(Odd):
 class WholeNumbers(Odd):
     def __init__(self) -> None:
         super().__init__()
-        self.signs = nn.Parameter(torch.ones(16, dtype=torch.int8), requires_grad=False)
+        self.signs = nn.Parameter(torch.ones(32, dtype=torch.int8), requires_grad=False)
 
     def inside(self, y: Tensor) -> Tensor:
         return y * self.signs
@@ -71,13 +72,27 @@ class WholeNumbers(Odd):
 class Complex(Odd):
     def __init__(self) -> None:
         super().__init__()
-        self.turn = nn.Parameter(torch.randn(16, dtype=torch.complex64))
+        self.turn = nn.Parameter(torch.randn(32, dtype=torch.complex64))
 
     def inside(self, y: Tensor) -> Tensor:
         return (y * self.turn).abs()
 
 
-KINDS = [Branching, OwnGradient, WholeNumbers, Complex]
+class ComplexLayers(Odd):
+    """Blocks that repeat, of complex weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(nn.Linear(32, 32, bias=False, dtype=torch.complex64) for _ in range(3))
+        )
+
+    def inside(self, y: Tensor) -> Tensor:
+        found: Tensor = self.blocks(y.to(torch.complex64))
+        return found.abs()
+
+
+KINDS = [Branching, OwnGradient, WholeNumbers, Complex, ComplexLayers]
 
 
 def task_of(kind: type[Odd]) -> Task:
@@ -100,7 +115,11 @@ def test_a_trace_that_breaks_names_the_line_that_broke_it() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("slot", "option"),
-    [(slot, o) for slot in ("student", "pruning", "recovery") for o in TECHNIQUES[slot]],
+    [
+        (slot, option)
+        for slot in ("student", "pruning", "factorization", "recovery")
+        for option in TECHNIQUES[slot]
+    ],
 )
 def test_techniques_work_or_refuse_in_words(kind: type[Odd], slot: str, option: str) -> None:
     task = task_of(kind)
@@ -124,7 +143,7 @@ def why_not(technique: Any, task: Task) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("kind", [OwnGradient, WholeNumbers, Complex])
+@pytest.mark.parametrize("kind", [OwnGradient, WholeNumbers, Complex, ComplexLayers])
 def test_training_leaves_whole_numbers_alone_and_moves_the_rest(kind: type[Odd]) -> None:
     task = task_of(kind)
     before = copy.deepcopy(task.model.state_dict())
@@ -133,7 +152,7 @@ def test_training_leaves_whole_numbers_alone_and_moves_the_rest(kind: type[Odd])
     assert moved == set(before) - {"signs"}
 
 
-@pytest.mark.parametrize("kind", [OwnGradient, WholeNumbers, Complex])
+@pytest.mark.parametrize("kind", [OwnGradient, WholeNumbers, Complex, ComplexLayers])
 def test_they_are_served_in_float32(kind: type[Odd], tmp_path: Any) -> None:
     task = task_of(kind)
     runtime = load_runtime("eager")
