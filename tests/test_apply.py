@@ -12,7 +12,7 @@ from torch import nn
 import autoopt
 from autoopt.build import Fitting, Layer, layers_of
 from autoopt.build.roles import counterparts
-from autoopt.errors import FolderError, SearchError
+from autoopt.errors import FolderError, SearchError, UnknownNameError
 from autoopt.exporting import export_strategy, recipe_text
 from autoopt.handle.recipes import _of_search, recipe_source
 from autoopt.interfaces import Target
@@ -138,6 +138,17 @@ def test_everything_that_does_not_fit_is_listed_with_its_reason():
     assert "cores" in reasons["parallel"]
     assert "follows" in reasons["recovery"]
     assert fitted["pruning"].option == "none"
+
+
+def test_what_is_missing_of_the_persons_own_is_asked_for_by_its_keyword():
+    recipe = Recipe.of(
+        {"student": ("tiny", {}), "pruning": ("mine", {}), "recovery": ("few_steps", {})}
+    )
+    _, changes = fitting(trained_mlp(), digits()).fit(recipe)
+    reasons = {change.slot: change.reason for change in changes}
+    assert "again: students={'tiny': ...} or techniques={'tiny': ...}" in reasons["student"]
+    assert reasons["pruning"].endswith("again: techniques={'mine': ...}")
+    assert "again: train=... or techniques={'few_steps': ...}" in reasons["recovery"]
 
 
 def test_an_unknown_runtime_and_training_for_a_precision_that_is_refused_are_listed():
@@ -345,6 +356,36 @@ def test_what_an_artefact_cannot_hold_is_left_out_and_listed(tmp_path):
     assert [change.slot for change in found.changes] == ["quantization", "runtime"]
     assert all("torch.export cannot trace" in change.reason for change in found.changes)
     assert found.recipe == Recipe.of({})
+
+
+@pytest.mark.slow
+def test_students_and_training_of_ones_own_are_applied_and_the_target_is_looked_at(tmp_path):
+    def tiny() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+
+    def few_steps(network: nn.Module, task: object) -> None:
+        fit(network, *digits(), epochs=2)
+
+    recipe = Recipe.of({"student": ("tiny", {}), "recovery": ("few_steps", {})})
+    given = {"objectives": ["size"], "threads": 1, "cache": tmp_path / "cache"}
+    found = autoopt.apply(
+        recipe,
+        trained_mlp(),
+        digits(),
+        students={"tiny": tiny},
+        train=few_steps,
+        teachers=[trained_mlp()],
+        target="cpu",
+        folder=tmp_path / "search",
+        **given,
+    )
+    assert found.changes == ()
+    assert found.recipe == recipe
+    assert found["size"].value < found.search.pick(0)["size"].value / 2
+    assert found.search.settings.target == "cpu"
+    with pytest.raises(UnknownNameError, match="tpu"):
+        autoopt.apply(recipe, trained_mlp(), digits(), target="tpu", folder=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

@@ -154,7 +154,10 @@ class Fitting:
         try:
             cls = self.techniques.get(option) or load_technique(slot, option)
         except UnknownNameError as error:
-            return f"{error}; if it is your own, hand it over again: techniques={{{option!r}: ...}}"
+            technique = f"techniques={{{option!r}: ...}}"
+            ways = {"student": f"students={{{option!r}: ...}} or {technique}",
+                    "recovery": f"train=... or {technique}"}  # fmt: skip
+            return f"{error}; if it is your own, hand it over again: {ways.get(slot, technique)}"
         if slot == "quantization":
             # Whether the runtime can is asked for both together.
             return _raised(lambda: _found(cls(**settings).request()))

@@ -13,7 +13,7 @@ from autoopt.errors import SearchError
 from autoopt.handle.beginning import begin_search, new_settings, task_of
 from autoopt.handle.handle import Search
 from autoopt.handle.recipes import one_recipe, space_of
-from autoopt.handle.request import Own, named_objectives, new_folder, own_parts
+from autoopt.handle.request import Own, check_place, named_objectives, new_folder, own_parts
 from autoopt.handle.strategy import Strategy
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, Record
@@ -128,6 +128,10 @@ def apply(
     limits: Limits | None = None,
     data_id: str | None = None,
     output: str | int | Sequence[str | int] | None = None,
+    students: Mapping[str, Callable[[], nn.Module]] | None = None,
+    train: Callable[..., Any] | None = None,
+    teachers: Sequence[nn.Module] = (),
+    target: str = "cpu",
 ) -> Applied:
     """Build and measure one recipe on another model, beside that model as it is.
 
@@ -136,7 +140,7 @@ def apply(
     recipe
         A `Recipe`, a `Strategy`, or the path of a recipe or an export.
     model, data, objectives, metric, loss, request_size, threads, seed, folder, cache, techniques, \
-limits, data_id, output
+limits, data_id, output, students, train, teachers, target
         As in `autoopt.search`.
 
     Returns
@@ -152,6 +156,8 @@ limits, data_id, output
         If model, data or metric cannot serve.
     SearchError
         If the model itself cannot be measured.
+    UnknownNameError, RefusedError
+        If there is no such target, or this machine has no such device.
 
     Notes
     -----
@@ -161,7 +167,7 @@ limits, data_id, output
     """
     launched, source = time.time(), one_recipe(recipe)
     where, (names, given) = new_folder(folder), named_objectives(objectives)
-    own = replace(own_parts(techniques, None, None, SAMPLERS[0]), objectives=given)
+    own = replace(own_parts(techniques, students, train, SAMPLERS[0]), objectives=given)
     options: dict[str, Any] = {
         "metric": metric,
         "loss": loss,
@@ -170,13 +176,16 @@ limits, data_id, output
         "seed": seed,
         "data_id": data_id,
         "output": output,
+        "teachers": tuple(teachers),
     }
+    check_place(target, None, threads)
     task = task_of(model, data, options)
-    fitting = _fitting(task, own)
+    fitting = _fitting(task, own, target)
     fitted, changes = fitting.fit(source.recipes[0], source.layer_list())
     settings = replace(
         new_settings(task, own, options, objectives=names, cache=cache, limits=limits),
         budget=Budget(trials=2),
+        target=target,
         given=(fitted.to_dict(),),
         only_given=True,
         space=space_of((fitted,)),
@@ -190,11 +199,11 @@ limits, data_id, output
     return Applied(search, source.recipes[0], changes)
 
 
-def _fitting(task: Task, own: Own) -> Any:
+def _fitting(task: Task, own: Own, target: str) -> Any:
     from autoopt.build import Fitting
     from autoopt.targets import load_target
 
-    return Fitting(task, load_target("cpu"), own.techniques)
+    return Fitting(task, load_target(target), own.techniques)
 
 
 def _record(search: Search) -> Record:
