@@ -29,7 +29,7 @@ from autoopt.handle.explain import task_given
 from autoopt.handle.explanation import Explanation
 from autoopt.handle.export import FORMATS
 from autoopt.handle.next_steps import next_steps
-from autoopt.handle.on_test import on_test
+from autoopt.handle.on_test import _paired, on_test
 from autoopt.handle.search_explanation import explain_search
 from autoopt.handle.strategy import Given, Strategy
 from autoopt.measurement import Stat
@@ -155,6 +155,24 @@ def test_classes_groups_and_disagreement_are_counted_on_the_same_samples():
     assert [row["group"] for row in by_group.groups] == [0, 1]
     with pytest.raises(DataError, match="one value for each sample of the test part"):
         on_test(task, Answers(mine), Answers(right), even[:3])  # type: ignore[arg-type]  # a fake
+
+
+def test_two_that_never_differ_are_not_known_to_be_the_same():
+    right = np.ones(100, bool)
+    found = _paired(right, right)
+    assert found.value == 0
+    # Agresti and Min: half a sample more in each cell.
+    assert found.high == pytest.approx(1.96 / 102)
+    assert found.low == -found.high
+    # As of their formula for b = 3, c = 1, n = 50.
+    mine, other = np.zeros(50, bool), np.zeros(50, bool)
+    mine[:3], other[3] = True, True
+    found = _paired(mine, other)
+    assert found.value == pytest.approx(2 / 50)
+    half = 1.96 / 52 * (5 - 4 / 52) ** 0.5
+    assert (found.low, found.high) == pytest.approx((2 / 52 - half, 2 / 52 + half))
+    all_lost = _paired(np.zeros(2, bool), np.ones(2, bool))
+    assert all_lost.low == -1.0 <= all_lost.value < all_lost.high
 
 
 def by_group(groups: Any) -> tuple[dict[str, Any], ...]:
@@ -456,6 +474,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is_built(copied, tmp_
         strategy.export(tmp_path / "mine", **given)
     with pytest.raises(ArtifactError, match="which has 10"):
         strategy.export(tmp_path / "new", labels=["a", "b"], **given)
+    with pytest.raises(ArtifactError, match="`explanation` must be that of what is exported"):
+        strategy.export(tmp_path / "new", explanation=explanation())
+    with pytest.raises(ArtifactError, match="`explanation` must be that of what is exported"):
+        strategy.export(tmp_path / "new", explanation=strategy.explain(), **given)
     with pytest.raises(ArtifactError, match="plain values"):
         strategy.export(tmp_path / "new", preprocessing=object(), **given)
 

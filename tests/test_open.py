@@ -188,6 +188,17 @@ def test_searches_of_one_name_and_of_other_models_are_told_apart():
     assert found.hypervolume == {"this": 0.0, "other": 0.0}
 
 
+def test_searches_under_other_conditions_are_told_apart():
+    mine = story((0.9, 10, 4)).history
+    assert compared_searches(mine, story((0.9, 9, 4)).history, (None, None)).warnings == ()
+    other = story((0.9, 10, 4), request_size=1, threads=4, target="cuda").history
+    assert compared_searches(mine, other, (None, None)).warnings == (
+        "They were measured with 16 and 1 samples a request.",
+        "They were measured with 2 and 4 threads.",
+        "They were measured with the targets cpu and cuda.",
+    )
+
+
 def test_searches_are_compared_on_what_both_have():
     mine = story((0.9, 10, 4), (0.8, 5, 2)).history
     two = (ACCURACY, LATENCY)

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+CONDITIONS = {
+    "request_size": "{} and {} samples a request",
+    "threads": "{} and {} threads",
+    "target": "the targets {} and {}",
+}
+"""Settings under which figures are measured, and how two that differ are told."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two fronts over the objectives that both searches have.
@@ -161,6 +169,11 @@ def _warnings(mine: History, other: History) -> list[str]:
     found = []
     if mine.settings and other.settings and mine.settings.fingerprint != other.settings.fingerprint:
         found.append("The two searched other models or data: only factors may be compared.")
+    if mine.settings and other.settings:
+        for name, words in CONDITIONS.items():
+            values = [getattr(history.settings, name) for history in (mine, other)]
+            if values[0] != values[1]:
+                found.append(f"They were measured with {words.format(*values)}.")
     machines = [_machine(history) for history in (mine, other)]
     if all(machines) and machines[0] != machines[1]:
         found.append(f"They were measured on {machines[0]} and {machines[1]}.")

@@ -19,6 +19,7 @@ from autoopt.handle.strategy import Given, Strategy
 if TYPE_CHECKING:
     from autoopt.handle.explanation import Explanation
     from autoopt.panel.messages import Row
+    from autoopt.recipe import Recipe
 
 FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -62,6 +63,8 @@ def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Pa
     axis = settings.class_axis if settings else None
     meaning = Meaning(wanted.labels, wanted.preprocessing, axis)
     check_meaning(read_manifest(strategy.artifact_folder()), meaning)
+    if wanted.explanation is not None:
+        _check_explained(wanted.explanation, _recipe_in(strategy, wanted.format))
     served = strategy if wanted.format is None else in_format(strategy, wanted.format, given)
     artifact = served.artifact_folder()
     check_runs_alone(read_manifest(artifact))
@@ -100,11 +103,9 @@ def in_format(strategy: Strategy, wanted: str, given: Given) -> Strategy:
     SearchError
         If it must be measured while the search still runs.
     """
-    if wanted not in FORMATS:
-        raise UnknownNameError("format", wanted, FORMATS)
-    if strategy.recipe["runtime"].option in FORMATS[wanted]:
+    recipe = _recipe_in(strategy, wanted)
+    if recipe == strategy.recipe:
         return strategy
-    recipe = strategy.recipe.replaced(runtime=(FORMATS[wanted][0], {}))
     history, folder = strategy.history, strategy.folder
     found = tried(recipe, history, side_history(folder))
     if found is None and folder is not None:
@@ -125,6 +126,27 @@ def in_format(strategy: Strategy, wanted: str, given: Given) -> Strategy:
     if found not in history.records:  # numbers of what was measured beside it are others
         found = replace(found, number=strategy.number)
     return Strategy(found, history, folder)
+
+
+def _recipe_in(strategy: Strategy, wanted: str | None) -> Recipe:
+    """Return the strategy's recipe in a runtime that has the format; its own where that does."""
+    if wanted is None:
+        return strategy.recipe
+    if wanted not in FORMATS:
+        raise UnknownNameError("format", wanted, FORMATS)
+    if strategy.recipe["runtime"].option in FORMATS[wanted]:
+        return strategy.recipe
+    return strategy.recipe.replaced(runtime=(FORMATS[wanted][0], {}))
+
+
+def _check_explained(explanation: Explanation, served: Recipe) -> None:
+    """Raise where an explanation is that of something else than what is exported."""
+    explained = explanation.steps[-1].recipe
+    if explained != served:
+        raise ArtifactError(
+            f"`explanation` must be that of what is exported ({served.summary!r}), but is of "
+            f"{explained.summary!r}; leave it away to have it explained anew"
+        )
 
 
 def _rows(strategy: Strategy, served: Strategy) -> list[Row]:

@@ -180,12 +180,16 @@ def _apart_values(answers: Array, theirs: Array) -> Any:
 def _paired(mine: Any, other: Any) -> Stat:
     """Return the difference of two accuracies on the same samples with its 95 % interval.
 
-    The variance is that of the differences (Agresti, "Categorical Data Analysis", 10.1.1).
+    Wald's interval with half a sample more in each of the four cells: without it, two that never
+    differ would be known to be the same (Agresti and Min, "Simple improved confidence intervals
+    for comparing matched proportions", Statistics in Medicine 24, 2005).
     """
     each = mine.astype(float) - other.astype(float)
-    value, count = float(each.mean()), len(each)
-    half = 1.96 * float(each.std()) / count**0.5
-    return Stat(value, value - half, value + half, count)
+    count, gained, lost = len(each), int((each > 0).sum()), int((each < 0).sum())
+    more = count + 2
+    middle = (gained - lost) / more
+    half = 1.96 * ((gained + lost + 1) / more - middle**2) ** 0.5 / more**0.5
+    return Stat(float(each.mean()), max(-1.0, middle - half), min(1.0, middle + half), count)
 
 
 def _examples(

@@ -131,8 +131,8 @@ class Strategy:
         preprocessing
             What raw data went through before it came to the model: words, or plain values.
         explanation
-            What `explain` gave, for the report; explained anew when absent, with model and data
-            where they are given.
+            What `explain` gave of this strategy, for the report; explained anew when absent, with
+            model and data where they are given. For another format it must be absent, or of it.
         overwrite
             Whether an earlier export may be replaced.
         model, data, **again
