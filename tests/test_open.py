@@ -90,6 +90,17 @@ def test_a_packed_search_exports_where_its_cache_is_not(tmp_path):
                 found.pick(number).export(tmp_path / "other")
 
 
+@pytest.mark.slow
+def test_a_search_that_finds_no_room_to_be_packed_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("autoopt.handle.packing._add_log", full)
+    with pytest.raises(FolderError, match=r"cannot be packed into .*disk is full"):
+        finished_search().pack(tmp_path / "sent.zip")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_no_search_is_refused(tmp_path):
     with pytest.raises(FolderError, match="is not there"):
         autoopt.open(tmp_path / "nothing")

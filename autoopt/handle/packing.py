@@ -44,7 +44,7 @@ def pack_search(
             Path(scratch).replace(target)
         finally:
             Path(scratch).unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:  # of a full disk SQLite speaks in its own words
         raise FolderError(f"the search cannot be packed into {target}: {error}") from error
     return target
 
