@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 import autoopt
 from autoopt.controller import importances
@@ -25,6 +26,7 @@ from autoopt.handle.ablation import (
     tried,
     with_records,
 )
+from autoopt.handle.by_place import class_rows
 from autoopt.handle.explain import task_given
 from autoopt.handle.explanation import Explanation
 from autoopt.handle.export import FORMATS
@@ -38,6 +40,7 @@ from autoopt.panel.steps import StepRow, steps_svg
 from autoopt.recipe import Recipe
 from autoopt.record import Failure, FailureKind
 from autoopt.task import make_task
+from autoopt.task.form import Form
 from tests.record_builds import AXES, SMALL, Story, failed, measured
 from tests.small_searches import (
     digits,
@@ -208,6 +211,44 @@ def test_groups_that_are_no_column_are_refused(groups):
         by_group(groups)
 
 
+def test_classes_of_places_are_counted_place_by_place():
+    truth = np.zeros((40, 6, 5), np.int64)
+    truth[:, :2] = 1
+    truth[:10, 5] = 2
+    truth[0, 0, 0] = -100  # not counted
+    inputs = np.random.default_rng(0).standard_normal((40, 1, 6, 5)).astype(np.float32)
+    network = nn.Conv2d(1, 3, 3, padding=1).eval()
+    task = make_task(network, (inputs, truth), request_size=4, threads=1)
+    assert task.form.axis == 1
+    wanted = task.test.targets().numpy()
+    right = np.moveaxis(np.eye(3, dtype=np.float32)[np.where(wanted < 0, 0, wanted)], -1, 1) * 9
+    mine = right.copy()
+    mine[:, :, 0] = np.roll(mine[:, :, 0], 1, axis=1)  # one of the two rows of class 1
+    found = on_test(task, Answers(mine), Answers(right), None)  # type: ignore[arg-type]  # a fake
+    rows = {row["class"]: row for row in found.groups}
+    assert list(rows) == sorted(set(wanted[wanted >= 0].tolist()))
+    assert sum(row["places"] for row in rows.values()) == (wanted >= 0).sum()
+    assert rows[1]["samples"] == len(wanted)
+    assert rows[1]["this"].value == pytest.approx(0.5, abs=0.02)
+    assert rows[1]["original"].value == rows[0]["this"].value == 1
+    assert rows[0]["this"].low < 1, "a few samples that are right are no proof"
+    assert rows[1]["this"].low < rows[1]["this"].value < rows[1]["this"].high
+
+
+def test_tokens_are_counted_where_they_are_foretold():
+    truth = np.array([[5, 1, 2, 1], [5, 2, 2, -100], [5, 1, 1, 1]])
+    outputs = np.zeros((3, 4, 6), np.float32)
+    outputs[:, :3, 1] = 1  # always says 1; what is said at the last place counts nowhere
+    form = Form("tokens", 2, shift=1)
+    rows = class_rows(form, truth, outputs, outputs, 10)
+    assert [(row["class"], row["places"], row["this"].value) for row in rows] == [
+        (1, 5, 1.0), (2, 3, 0.0)
+    ]  # fmt: skip
+    assert [row["class"] for row in class_rows(form, truth, outputs, outputs, 1)] == [1]
+    assert class_rows(Form("values"), truth, outputs, outputs, 10) == []
+    assert class_rows(Form("classes", 1), truth[:, 0], outputs[:, 0], outputs[:, 0], 10) == []
+
+
 def test_values_are_compared_by_their_distance():
     x, _ = digits()
     y = x[:, :1] * 2 + 1
@@ -220,8 +261,6 @@ def test_values_are_compared_by_their_distance():
 
 
 def trained_mlp_for_values() -> object:
-    from torch import nn
-
     return nn.Linear(64, 1)
 
 

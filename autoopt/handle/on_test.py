@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoopt.errors import DataError, MetricError
+from autoopt.handle.by_place import class_rows
 from autoopt.measurement import Stat
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class OnTest:
         Quality minus the original's with the 95 % interval of the paired difference, where the
         outputs are classes; None elsewhere.
     groups
-        One row a class, or a group of the column given: name, samples, both qualities.
+        One row a class, or a group of the column given: name, samples, both qualities. Where a
+        sample has many places, one row a class with the share of its places that are right.
     disagreement
         Share of the samples on which the two answer differently (another class; for values the
         mean distance over the spread of the original's answers).
@@ -83,7 +85,11 @@ def on_test(
         quality=task.metric.stat(wanted, answers),
         original=task.metric.stat(wanted, theirs),
         difference=_paired(*hits) if classes else None,
-        groups=tuple(_by_group(task, wanted, answers, theirs, column, name)),
+        groups=tuple(
+            class_rows(task.form, wanted, answers, theirs, MOST_GROUPS)
+            if column is None
+            else _by_group(task, wanted, answers, theirs, column, name)
+        ),
         disagreement=float((apart > 0).mean()) if classes else float(apart.mean()),
         examples=tuple(_examples(wanted, answers, theirs, apart, classes=classes)),
     )
@@ -128,8 +134,6 @@ def _by_group(
     name: str,
 ) -> list[dict[str, Any]]:
     """Return one row a group, in order; samples of which nobody knows the group come last."""
-    if column is None:
-        return []
     import pandas as pd
 
     codes, values = pd.factorize(pd.Series(column))
