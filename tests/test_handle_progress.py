@@ -83,6 +83,15 @@ class Endless:
 
 
 def test_ctrl_c_is_heard_wherever_it_comes(capsys) -> None:
+    # What runs in the background of a shell ignores it otherwise.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _hear()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _hear() -> None:
     search: Any = Endless()
     with pytest.raises(KeyboardInterrupt):
         follow(search, timeout=None)

@@ -24,10 +24,13 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = """
 from pathlib import Path
+import signal
 import sys
 from tests.small_searches import narrow, start
 
 if __name__ == "__main__":
+    # What runs in the background of a shell ignores it otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(sys.argv[0]).parent
     search = start(folder / "search", budget="500 trials", space=narrow(
         parallel=["default", "tuned"], quantization=["float32", "bfloat16", "weight_only"]

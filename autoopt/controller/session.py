@@ -10,6 +10,8 @@ from typing import Any
 from autoopt.controller.job import Job
 from autoopt.controller.over_caps import OverCaps
 from autoopt.controller.second_look import reserved
+from autoopt.disk import full_disk
+from autoopt.errors import SearchError
 from autoopt.history import History
 from autoopt.log import Log
 from autoopt.recipe import Recipe
@@ -108,15 +110,26 @@ class Session:
             Says what is missing; nothing once it is there.
         note
             What is said of it, with ``{}`` in place of the reason.
+
+        Raises
+        ------
+        SearchError
+            If the disk of the search is full: a person has to free some space first.
         """
         if not (reason := missing()):
             return
+        self._check_disk()
         self.append("note", {"text": note.format(reason)})
         self.append("paused", {"paused": True})
         while missing() and not self.stopped:
             time.sleep(RETRY_SECONDS)
+            self._check_disk()
             self.follow_commands()
         self.append("paused", {"paused": self._paused})
+
+    def _check_disk(self) -> None:
+        if message := full_disk(self.job.folder):
+            raise SearchError(message)
 
     def check_end(self, *, first: bool) -> None:
         """End the search when it was stopped or its budget is spent; wait while it is paused.

@@ -54,7 +54,6 @@ def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Pa
         export_strategy,
         recipe_text,
     )
-    from autoopt.panel.svg import front_svg
     from autoopt.runtimes.artifact import read_manifest
 
     # Whatever can be refused is refused before minutes of building and measuring.
@@ -69,23 +68,29 @@ def export(strategy: Strategy, folder: Path, wanted: Wanted, given: Given) -> Pa
     artifact = served.artifact_folder()
     check_runs_alone(read_manifest(artifact))
     explanation = wanted.explanation or explain_strategy(served, given)
-    axes = axis_rows(strategy.history)
-    front = front_svg(
-        _rows(strategy, served),
-        axes,
-        x=speed_axis(strategy.history.front),
-        y=axes[0]["name"],
-        star="this strategy",
-    )
     layers = settings.layers if settings else ()
     return export_strategy(
         artifact,
         recipe_text(served.recipe, version=version("autoopt"), layers=layers),
         {**_report(strategy, served), "explained": explanation.sections()},
         target,
-        charts={FRONT: front, STEPS: explanation.picture},
+        charts={FRONT: _front(strategy, served), STEPS: explanation.picture},
         meaning=meaning,
         overwrite=wanted.overwrite,
+    )
+
+
+def _front(strategy: Strategy, served: Strategy) -> str:
+    """Draw the front with the strategy on it, as an SVG."""
+    from autoopt.panel.svg import front_svg
+
+    axes = axis_rows(strategy.history)
+    return front_svg(
+        _rows(strategy, served),
+        axes,
+        x=speed_axis(strategy.history.front),
+        y=axes[0]["name"],
+        star="this strategy",
     )
 
 
