@@ -201,6 +201,20 @@ def test_settings_out_of_their_bounds_are_refused_beforehand(tmp_path: Path) -> 
     assert all("1.5" in str(reason) for _, reason in refused)
 
 
+def test_what_a_technique_raises_when_it_is_made_comes_with_its_question_alone(
+    tmp_path: Path,
+) -> None:
+    def broken(**settings: Any) -> Any:
+        raise KeyError("ratio")
+
+    made = bench(tmp_path)
+    made.techniques = {"magnitude": broken}  # as a person may
+    asked = list(survey(made, narrow(pruning=["magnitude"])))
+    ask = next(ask for when, ask in asked if "ratio" in when.get("pruning", {}))
+    with pytest.raises(KeyError):
+        ask()
+
+
 def test_a_half_written_entry_is_not_found(tmp_path: Path, monkeypatch: Any) -> None:
     def cut(self: Steps, network: Any, folder: Path) -> None:
         (folder / "weights.safetensors").write_bytes(b"half")

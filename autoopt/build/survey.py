@@ -31,8 +31,8 @@ def survey(bench: Bench, space: SearchSpace) -> Iterator[tuple[dict[str, Any], Q
             ask = partial(_refuses, bench, slot, option, space.usual(slot, option))
             yield {slot: {"option": option}}, ask
             for settings in _combinations(space, slot, option):
-                if reason := _out_of_bounds(bench, slot, option, settings):
-                    yield {slot: {"option": option, **settings}}, partial(str, reason)
+                when = {slot: {"option": option, **settings}}
+                yield when, partial(_out_of_bounds, bench, slot, option, settings)
     for runtime in space.slots["runtime"]:
         for option, settings in _requests(space):
             when = {
